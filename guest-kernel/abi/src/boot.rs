@@ -1,0 +1,135 @@
+//! What the VMM tells the sentry at boot and at restore, and the page they share while it runs.
+
+/// `BootInfo::magic`: "SPROUTBI".
+pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"SPROUTBI");
+
+/// Flags of [`BootInfo::flags`].
+pub mod boot_flags {
+    /// Trace system calls to the log stream.
+    pub const STRACE: u64 = 1 << 0;
+    /// Send [`crate::hypercall::number::STATS`] before exit.
+    pub const STATS: u64 = 1 << 1;
+    /// Standard input is a terminal (bit 0 of fd 0..2 each: TTY0, TTY1, TTY2).
+    pub const TTY0: u64 = 1 << 2;
+    /// Standard output is a terminal.
+    pub const TTY1: u64 = 1 << 3;
+    /// Standard error is a terminal.
+    pub const TTY2: u64 = 1 << 4;
+    /// A request channel is attached (`/dev/sprout` exists).
+    pub const CHANNEL: u64 = 1 << 5;
+}
+
+/// One file handed to the guest without an image (`sprout run ./static-program`), already in RAM.
+/// Zero length: none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlobRange {
+    /// Guest-physical address, page-aligned for file data.
+    pub gpa: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// Written at [`crate::layout::BOOT_INFO_GPA`] before the first run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BootInfo {
+    /// [`BOOT_MAGIC`].
+    pub magic: u64,
+    /// [`crate::ABI_VERSION`].
+    pub abi_version: u32,
+    /// Number of vCPUs.
+    pub vcpus: u32,
+    /// [`boot_flags`].
+    pub flags: u64,
+    /// Bytes of RAM, from guest-physical 0; a multiple of 2 MiB.
+    pub ram_size: u64,
+    /// First guest-physical byte above the sentry and every blob: free RAM up to `ram_size`.
+    pub free_start: u64,
+    /// Bytes of the image slot at [`crate::layout::IMAGE_BASE`]; 0: no image.
+    pub image_size: u64,
+    /// NUL-separated argument strings, `argv[0]` first.
+    pub args: BlobRange,
+    /// NUL-separated `KEY=VALUE` strings.
+    pub env: BlobRange,
+    /// Absolute path of the working directory, no NUL.
+    pub cwd: BlobRange,
+    /// Absolute path of the program in the guest, no NUL.
+    pub program: BlobRange,
+    /// Content of a host program placed at the path `program`; empty: the program is in the image.
+    pub program_file: BlobRange,
+    /// 64 bytes from the host's random number generator.
+    pub entropy: [u8; 64],
+    /// Clock readings taken together just before the first run.
+    pub clock: ClockReading,
+    /// Host name of the guest, NUL-padded.
+    pub hostname: [u8; 64],
+}
+
+/// Clock readings taken at one moment; together with the TSC's frequency they give every clock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Guest TSC value of this reading.
+    pub tsc: u64,
+    /// Guest TSC frequency in kHz.
+    pub tsc_khz: u64,
+    /// CLOCK_REALTIME in ns since 1970.
+    pub realtime_ns: u64,
+    /// CLOCK_MONOTONIC of the guest in ns: 0 at first boot; at restore the value at snapshot.
+    pub monotonic_ns: u64,
+}
+
+/// Written at [`crate::layout::RESTORE_INFO_GPA`] before a restored guest resumes from its WAIT.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreInfo {
+    /// How often this seed's line has been restored: bumped each time, so clones can tell.
+    pub generation: u64,
+    /// 128-bit unique id of this instance.
+    pub instance_id: [u8; 16],
+    /// 64 fresh bytes from the host's random number generator.
+    pub entropy: [u8; 64],
+    /// Clocks at resume.
+    pub clock: ClockReading,
+    /// [`boot_flags`] for the restored run (STRACE, STATS).
+    pub flags: u64,
+}
+
+/// Shared while the guest runs, at [`crate::layout::SHARED_PAGE_GPA`]. All fields are accessed as
+/// atomics by both sides.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct SharedPage {
+    /// Sentry → VMM, 1: inject [`crate::layout::PREEMPT_VECTOR`] when a tick finds ring 3 running.
+    pub preempt_wanted: core::sync::atomic::AtomicU32,
+    /// VMM → sentry, 1: a tick came while the sentry ran; look at the run queue before returning.
+    pub preempt_pending: core::sync::atomic::AtomicU32,
+    /// VMM → sentry: [`crate::hypercall::event`] bits that came while the guest was busy.
+    pub events: core::sync::atomic::AtomicU32,
+    /// Sentry → VMM: privilege mode found at boot, [`mode`].
+    pub privilege_mode: core::sync::atomic::AtomicU32,
+    /// Sentry → VMM: guest monotonic time of the next timer, `u64::MAX` none. A tick at or after it
+    /// is delivered like a preemption.
+    pub next_timer_ns: core::sync::atomic::AtomicU64,
+}
+
+/// Values of [`SharedPage::privilege_mode`].
+pub mod mode {
+    /// Not known yet.
+    pub const UNKNOWN: u32 = 0;
+    /// The sentry runs in ring 0.
+    pub const HARDWARE: u32 = 1;
+    /// The sentry runs in ring 3 (software KVM).
+    pub const RING3: u32 = 2;
+}
+
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<ClockReading>() == 32);
+    assert!(offset_of!(BootInfo, args) == 48);
+    assert!(offset_of!(BootInfo, entropy) == 128);
+    assert!(size_of::<BootInfo>() == 288);
+    assert!(size_of::<RestoreInfo>() == 8 + 16 + 64 + 32 + 8);
+    assert!(size_of::<SharedPage>() == 24);
+};
