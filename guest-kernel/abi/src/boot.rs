@@ -46,8 +46,8 @@ pub struct BootInfo {
     pub ram_size: u64,
     /// First guest-physical byte above the sentry and every blob: free RAM up to `ram_size`.
     pub free_start: u64,
-    /// Bytes of the image slot at [`crate::layout::IMAGE_BASE`]; 0: no image.
-    pub image_size: u64,
+    /// Number of valid entries of `images`.
+    pub image_count: u64,
     /// NUL-separated argument strings, `argv[0]` first.
     pub args: BlobRange,
     /// NUL-separated `KEY=VALUE` strings.
@@ -64,6 +64,23 @@ pub struct BootInfo {
     pub clock: ClockReading,
     /// Host name of the guest, NUL-padded.
     pub hostname: [u8; 64],
+    /// Read-only images, root first; the others are mounted over it in order.
+    pub images: [ImageSlot; MAX_IMAGES],
+}
+
+/// Most images of one guest.
+pub const MAX_IMAGES: usize = 4;
+
+/// A read-only EROFS image in a memory slot of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ImageSlot {
+    /// Guest-physical base, a multiple of 2 MiB: [`crate::layout::image_base`] of its index.
+    pub gpa: u64,
+    /// Bytes of the slot, a multiple of 2 MiB (the file is padded).
+    pub size: u64,
+    /// Absolute path it is mounted at (`/` for the root image), NUL-padded.
+    pub mount: [u8; 48],
 }
 
 /// Clock readings taken at one moment; together with the TSC's frequency they give every clock.
@@ -129,7 +146,8 @@ const _: () = {
     assert!(size_of::<ClockReading>() == 32);
     assert!(offset_of!(BootInfo, args) == 48);
     assert!(offset_of!(BootInfo, entropy) == 128);
-    assert!(size_of::<BootInfo>() == 288);
+    assert!(size_of::<ImageSlot>() == 64);
+    assert!(size_of::<BootInfo>() == 288 + 64 * MAX_IMAGES);
     assert!(size_of::<RestoreInfo>() == 8 + 16 + 64 + 32 + 8);
     assert!(size_of::<SharedPage>() == 24);
 };

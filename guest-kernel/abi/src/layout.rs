@@ -10,7 +10,7 @@
 //! 0x0000_5000 command line blob
 //! 0x0002_0000 page tables made by the VMM (BootInfo::free_start tells where they end)
 //! 0x0020_0000 the sentry, then free RAM
-//! IMAGE_BASE  the root image, read-only
+//! IMAGE_BASE  the root image, read-only; further images every IMAGE_STRIDE
 //! ```
 
 /// Size of a base page.
@@ -34,8 +34,15 @@ pub const BOOT_BLOB_MAX: u64 = PAGE_TABLES_GPA - BOOT_BLOB_GPA;
 pub const PAGE_TABLES_GPA: u64 = 0x2_0000;
 /// Where the sentry's ELF is loaded: virtual [`KERNEL_BASE`] + this.
 pub const KERNEL_GPA: u64 = 0x20_0000;
-/// Guest-physical base of the read-only root image slot (64 GiB: above any RAM size allowed).
+/// Guest-physical base of the read-only image slots (64 GiB: above any RAM size allowed).
 pub const IMAGE_BASE: u64 = 64 << 30;
+/// Distance of two image slots, so also the largest image: 16 GiB.
+pub const IMAGE_STRIDE: u64 = 16 << 30;
+
+/// Guest-physical base of image slot `index`.
+pub const fn image_base(index: usize) -> u64 {
+    IMAGE_BASE + index as u64 * IMAGE_STRIDE
+}
 /// Most RAM a guest can have.
 pub const MAX_RAM: u64 = 32 << 30;
 
@@ -47,7 +54,8 @@ pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 /// First address a program can't have.
 pub const USER_END: u64 = 0x0000_7fff_ffff_f000;
 
-/// PML4 slots whose U bit is the difference between the privilege modes.
+/// PML4 slots whose U bit is the difference between the privilege modes. The VMM sets it (the
+/// boot probe runs ring-3 code of the sentry); the sentry clears it when it finds real hardware.
 pub const KERNEL_PML4_SLOTS: [usize; 2] = [257, 511];
 
 /// x86 I/O port of the doorbell: a 32-bit OUT of the guest-physical address of a request.
