@@ -1,0 +1,216 @@
+//! Open files: what every descriptor refers to.
+//!
+//! A [`File`] never blocks: an operation that would answers EAGAIN, [`File::poll`] says what is
+//! ready, and [`File::wait_queue`] is woken when that may have changed. Blocking, O_NONBLOCK,
+//! time-outs and signals are the system-call layer's.
+
+use crate::errno::{Errno, Result};
+use crate::fs::inode::{Inode, Metadata};
+use crate::io::{Destination, Source};
+use crate::mm::{AddressSpace, FileMapping};
+use crate::sync::Lock;
+use crate::wait::{PollEvents, WaitQueue};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bitflags::bitflags;
+use core::any::Any;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+bitflags! {
+    /// Flags of `open(2)` with x86-64's values.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpenFlags: u32 {
+        #[allow(missing_docs)] const WRONLY = 0o1;
+        #[allow(missing_docs)] const RDWR = 0o2;
+        #[allow(missing_docs)] const CREAT = 0o100;
+        #[allow(missing_docs)] const EXCL = 0o200;
+        #[allow(missing_docs)] const NOCTTY = 0o400;
+        #[allow(missing_docs)] const TRUNC = 0o1000;
+        #[allow(missing_docs)] const APPEND = 0o2000;
+        #[allow(missing_docs)] const NONBLOCK = 0o4000;
+        #[allow(missing_docs)] const DSYNC = 0o10000;
+        #[allow(missing_docs)] const ASYNC = 0o20000;
+        #[allow(missing_docs)] const DIRECT = 0o40000;
+        #[allow(missing_docs)] const LARGEFILE = 0o100000;
+        #[allow(missing_docs)] const DIRECTORY = 0o200000;
+        #[allow(missing_docs)] const NOFOLLOW = 0o400000;
+        #[allow(missing_docs)] const NOATIME = 0o1000000;
+        #[allow(missing_docs)] const CLOEXEC = 0o2000000;
+        #[allow(missing_docs)] const PATH = 0o10000000;
+        #[allow(missing_docs)] const TMPFILE = 0o20000000;
+    }
+}
+
+impl OpenFlags {
+    /// Whether reading is allowed.
+    pub fn readable(self) -> bool {
+        !self.contains(OpenFlags::WRONLY) && !self.contains(OpenFlags::PATH)
+    }
+
+    /// Whether writing is allowed.
+    pub fn writable(self) -> bool {
+        self.intersects(OpenFlags::WRONLY | OpenFlags::RDWR) && !self.contains(OpenFlags::PATH)
+    }
+}
+
+/// What is behind an open file. Offsets are ignored by files that are not seekable.
+pub trait File: Send + Sync {
+    /// Reads at `offset`; 0 bytes: end of file; EAGAIN: nothing now.
+    fn read_at(&self, dst: &mut Destination<'_>, offset: u64) -> Result<usize>;
+
+    /// Writes at `offset`; EAGAIN: no room now.
+    fn write_at(&self, src: &mut Source<'_>, offset: u64) -> Result<usize>;
+
+    /// Whether the file has offsets (regular files, directories); others answer ESPIPE to lseek.
+    fn seekable(&self) -> bool {
+        false
+    }
+
+    /// What is ready now.
+    fn poll(&self) -> PollEvents;
+
+    /// Woken when readiness may have grown; `None`: always ready (regular files).
+    fn wait_queue(&self) -> Option<&WaitQueue>;
+
+    /// For fstat.
+    fn metadata(&self) -> Result<Metadata>;
+
+    /// The inode behind it, if it has a place in a file system.
+    fn inode(&self) -> Option<Arc<dyn Inode>> {
+        None
+    }
+
+    /// `ioctl`: `arg` as passed, memory through `space`.
+    fn ioctl(&self, space: &AddressSpace, command: u32, arg: u64) -> Result<u64> {
+        let _ = (space, command, arg);
+        Err(Errno::ENOTTY)
+    }
+
+    /// For mmap: the pages of the file. ENODEV: can't be mapped.
+    fn mapping(&self) -> Result<Arc<dyn FileMapping>> {
+        Err(Errno::ENODEV)
+    }
+
+    /// Called when O_NONBLOCK, O_APPEND, ... changed or were set first, for files that care.
+    fn flags_changed(&self, flags: OpenFlags) {
+        let _ = flags;
+    }
+
+    /// What `/proc/self/fd/N` shows when there is no path, e.g. `pipe:[12]`, `socket:[7]`,
+    /// `anon_inode:[eventpoll]`.
+    fn describe(&self) -> Vec<u8>;
+
+    /// For calls that only one kind of file has (sockets, epoll, timerfd, directories).
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// An open file description (`struct file` in Linux): shared by descriptors that dup or fork made.
+pub struct OpenFile {
+    file: Arc<dyn File>,
+    flags: AtomicU32,
+    offset: Lock<u64>,
+    path: Vec<u8>,
+}
+
+/// Flags fcntl(F_SETFL) can change.
+const SETTABLE: OpenFlags =
+    OpenFlags::APPEND.union(OpenFlags::NONBLOCK).union(OpenFlags::ASYNC).union(OpenFlags::NOATIME);
+
+impl OpenFile {
+    /// Opens `file` under absolute `path` (empty: none) with `flags`.
+    pub fn new(file: Arc<dyn File>, flags: OpenFlags, path: Vec<u8>) -> Arc<OpenFile> {
+        let kept = flags
+            - (OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC)
+            - OpenFlags::CLOEXEC;
+        file.flags_changed(kept);
+        Arc::new(OpenFile { file, flags: AtomicU32::new(kept.bits()), offset: Lock::new(0), path })
+    }
+
+    /// The file behind it.
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// The file as `T`, if that is its kind.
+    pub fn downcast<T: 'static>(&self) -> Option<&T> {
+        self.file.as_any().downcast_ref()
+    }
+
+    /// Absolute path it was opened under; empty if none.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Status flags, with access mode.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// fcntl(F_SETFL).
+    pub fn set_flags(&self, flags: OpenFlags) {
+        let new = (self.flags() - SETTABLE) | (flags & SETTABLE);
+        self.flags.store(new.bits(), Ordering::Relaxed);
+        self.file.flags_changed(new);
+    }
+
+    /// read(2) without blocking.
+    pub fn read(&self, dst: &mut Destination<'_>) -> Result<usize> {
+        if !self.flags().readable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.file.seekable() {
+            return self.file.read_at(dst, 0);
+        }
+        let mut offset = self.offset.lock();
+        let n = self.file.read_at(dst, *offset)?;
+        *offset += n as u64;
+        Ok(n)
+    }
+
+    /// write(2) without blocking.
+    pub fn write(&self, src: &mut Source<'_>) -> Result<usize> {
+        if !self.flags().writable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.file.seekable() {
+            return self.file.write_at(src, 0);
+        }
+        let mut offset = self.offset.lock();
+        if self.flags().contains(OpenFlags::APPEND) {
+            *offset = self.file.metadata()?.size;
+        }
+        let n = self.file.write_at(src, *offset)?;
+        *offset += n as u64;
+        Ok(n)
+    }
+
+    /// pread(2).
+    pub fn pread(&self, dst: &mut Destination<'_>, offset: u64) -> Result<usize> {
+        if !self.flags().readable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.file.seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        self.file.read_at(dst, offset)
+    }
+
+    /// pwrite(2): as on Linux, O_APPEND wins over the offset.
+    pub fn pwrite(&self, src: &mut Source<'_>, mut offset: u64) -> Result<usize> {
+        if !self.flags().writable() {
+            return Err(Errno::EBADF);
+        }
+        if !self.file.seekable() {
+            return Err(Errno::ESPIPE);
+        }
+        if self.flags().contains(OpenFlags::APPEND) {
+            offset = self.file.metadata()?.size;
+        }
+        self.file.write_at(src, offset)
+    }
+
+    /// The file offset, locked (lseek, getdents, sendfile).
+    pub fn offset(&self) -> crate::sync::LockGuard<'_, u64> {
+        self.offset.lock()
+    }
+}
