@@ -1,0 +1,38 @@
+//! The `sprout` command. Each subcommand is a module with an `Args` struct and a
+//! `run(Args) -> anyhow::Result<ExitCode>`; this file only names them.
+
+mod doctor;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs functions and programs in micro-VMs that start from snapshots.
+#[derive(Debug, Parser)]
+#[command(name = "sprout", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check what this host offers, and what that means for isolation
+    Doctor(doctor::Args),
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SPROUT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let outcome = match Cli::parse().command {
+        Command::Doctor(args) => doctor::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("sprout: {error:#}");
+        ExitCode::from(125)
+    })
+}

@@ -1,0 +1,300 @@
+//! What the gateway and a `sprout worker` process say to each other over the unix stream socket
+//! that the worker finds as file descriptor [`WORKER_FD`].
+//!
+//! A worker serves one request and exits:
+//!
+//! ```text
+//! worker  -> Ready                      a VM is created and waits
+//! gateway -> Prepare(Seed)              optional: map the seed now, before a request exists
+//! gateway -> Assign                     be this instance, answer this request
+//! worker  -> Log*, Response*            as the guest produces them
+//! worker  -> Done                       the last message; the socket closes after it
+//! ```
+//!
+//! Each message is a `u32` little-endian length and that many bytes of postcard. Both ends check
+//! the length against [`MAX_MESSAGE`] before they believe it. Timeouts are the gateway's affair:
+//! it kills the worker's process.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The socket's file descriptor in the worker.
+pub const WORKER_FD: i32 = 3;
+
+/// Longest message in bytes: request bodies travel in one message.
+pub const MAX_MESSAGE: usize = 64 << 20;
+
+/// From the gateway to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Map this seed and set its state, so that [`ToWorker::Assign`] of the same seed only runs it.
+    Prepare(Seed),
+    /// Become an instance of a seed and answer one request.
+    Assign(Assign),
+}
+
+/// Names a snapshot and how to restore it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// The snapshot's directory, verified by the gateway when it was registered.
+    pub snapshot_dir: PathBuf,
+    /// Refuse a snapshot whose sentry runs in ring 3 (no hardware wall inside the VM).
+    pub require_hardware_isolation: bool,
+}
+
+/// One request for one instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assign {
+    /// Which seed.
+    pub seed: Seed,
+    /// The request, framed by `sprout_agent`, as the guest reads it from `/dev/sprout`.
+    pub request: Vec<u8>,
+    /// Trace the guest's system calls to the log stream.
+    pub strace: bool,
+    /// Have the sentry report its counters; they arrive in [`Done::counters`].
+    pub stats: bool,
+}
+
+/// From a worker to the gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The VM exists and can be assigned.
+    Ready,
+    /// Output of the program or of the sentry.
+    Log {
+        /// Where it was written.
+        stream: LogStream,
+        /// The bytes, cut wherever the guest's writes were cut.
+        bytes: Vec<u8>,
+    },
+    /// Response bytes, framed by `sprout_agent`, in order.
+    Response {
+        /// The next bytes.
+        bytes: Vec<u8>,
+    },
+    /// The instance ended.
+    Done(Done),
+}
+
+/// A stream of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogStream {
+    /// The program's standard output.
+    Stdout,
+    /// The program's standard error.
+    Stderr,
+    /// The sentry's log and system call trace.
+    Sentry,
+    /// Audit records, one UTF-8 line each.
+    Audit,
+}
+
+/// How an instance ended, and what it took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Counters of KVM (`kvm.exits`, ...) and, if asked for, of the sentry.
+    pub counters: Vec<(String, u64)>,
+}
+
+/// How an instance ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The guest read the whole request, answered, and waits for another.
+    Answered,
+    /// The program exited before it waited for another request.
+    Exited {
+        /// As a shell shows it: the exit status, or 128 + signal.
+        status: u8,
+    },
+    /// The sentry panicked: a bug of ours. The text has the symbolised backtrace.
+    Panicked {
+        /// What the operator should see.
+        report: String,
+    },
+    /// The VM could not be restored or stopped in a way it should not.
+    Failed {
+        /// What, where, and what to do.
+        error: String,
+    },
+}
+
+/// Where the time of one request went, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// Creating the VM and its vCPU, ahead of the request.
+    pub create: u64,
+    /// Restoring: from [`ToWorker::Assign`] (or `Prepare`) to the first `KVM_RUN`.
+    pub restore: u64,
+    /// From the first `KVM_RUN` to the end.
+    pub run: u64,
+    /// From the receipt of [`ToWorker::Assign`] to the first response byte; 0 if there was none.
+    pub first_byte: u64,
+    /// From the receipt of [`ToWorker::Assign`] to the last response byte; 0 if there was none.
+    pub last_byte: u64,
+}
+
+/// A message that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// The other end closed the socket between two messages.
+    #[error("the other end closed the worker socket")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("worker socket: {0}")]
+    Io(#[from] io::Error),
+    /// The length is beyond [`MAX_MESSAGE`].
+    #[error("a worker message of {0} bytes is longer than the {MAX_MESSAGE} allowed")]
+    TooLong(usize),
+    /// The bytes are no message of this version.
+    #[error("malformed worker message: {0}")]
+    Malformed(#[from] postcard::Error),
+}
+
+/// Length prefix and message, ready to be written.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ProtocolError> {
+    let mut bytes = postcard::to_extend(message, vec![0; 4])?;
+    let length = bytes.len() - 4;
+    match u32::try_from(length) {
+        Ok(prefix) if length <= MAX_MESSAGE => {
+            bytes[..4].copy_from_slice(&prefix.to_le_bytes());
+            Ok(bytes)
+        }
+        _ => Err(ProtocolError::TooLong(length)),
+    }
+}
+
+/// Writes one message to a blocking stream.
+pub fn send<T: Serialize>(mut to: impl Write, message: &T) -> Result<(), ProtocolError> {
+    to.write_all(&encode(message)?)?;
+    Ok(())
+}
+
+/// Reads one message from a blocking stream.
+pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> Result<T, ProtocolError> {
+    let mut prefix = [0; 4];
+    let first = loop {
+        match from.read(&mut prefix) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    if first == 0 {
+        return Err(ProtocolError::Closed);
+    }
+    from.read_exact(&mut prefix[first..])?;
+    let mut bytes = vec![0; message_length(prefix)?];
+    from.read_exact(&mut bytes)?;
+    Ok(postcard::from_bytes(&bytes)?)
+}
+
+fn message_length(prefix: [u8; 4]) -> Result<usize, ProtocolError> {
+    let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
+    if length > MAX_MESSAGE {
+        Err(ProtocolError::TooLong(length))
+    } else {
+        Ok(length)
+    }
+}
+
+/// Takes messages apart for a reader that gets bytes in whatever pieces they arrive (tokio).
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    consumed: usize,
+}
+
+impl Decoder {
+    /// Adds bytes that arrived.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.consumed);
+        self.consumed = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, `None` until more bytes are fed.
+    pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ProtocolError> {
+        let pending = self.buffer.get(self.consumed..).unwrap_or_default();
+        let Some((prefix, rest)) = pending.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = message_length(*prefix)?;
+        let Some(body) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = postcard::from_bytes(body)?;
+        self.consumed += 4 + length;
+        Ok(Some(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assign() -> ToWorker {
+        let seed = Seed {
+            snapshot_dir: "/s/hello".into(),
+            require_hardware_isolation: false,
+        };
+        ToWorker::Assign(Assign {
+            seed,
+            request: vec![7; 300],
+            strace: true,
+            stats: false,
+        })
+    }
+
+    #[test]
+    fn a_message_survives_the_socket() {
+        let mut wire = Vec::new();
+        send(&mut wire, &assign()).unwrap();
+        send(&mut wire, &assign()).unwrap();
+        let mut reader = wire.as_slice();
+        assert_eq!(receive::<ToWorker>(&mut reader).unwrap(), assign());
+        assert_eq!(receive::<ToWorker>(&mut reader).unwrap(), assign());
+        assert!(matches!(
+            receive::<ToWorker>(&mut reader),
+            Err(ProtocolError::Closed)
+        ));
+    }
+
+    #[test]
+    fn the_decoder_takes_bytes_one_at_a_time() {
+        let mut decoder = Decoder::default();
+        let mut seen = Vec::new();
+        let wire = [
+            encode(&FromWorker::Ready).unwrap(),
+            encode(&assign()).unwrap(),
+        ]
+        .concat();
+        for (index, byte) in wire.iter().enumerate() {
+            decoder.feed(&[*byte]);
+            if index < 8 {
+                seen.extend(decoder.next_message::<FromWorker>().unwrap());
+            }
+        }
+        assert_eq!(seen, [FromWorker::Ready]);
+        assert_eq!(decoder.next_message::<ToWorker>().unwrap(), Some(assign()));
+    }
+
+    #[test]
+    fn absurd_lengths_are_refused_before_allocation() {
+        let mut decoder = Decoder::default();
+        decoder.feed(&[0xff; 4]);
+        assert!(matches!(
+            decoder.next_message::<ToWorker>(),
+            Err(ProtocolError::TooLong(_))
+        ));
+        let cut = encode(&assign()).unwrap();
+        assert!(matches!(
+            receive::<ToWorker>(&cut[..20]),
+            Err(ProtocolError::Io(_))
+        ));
+    }
+}
