@@ -7,5 +7,8 @@
 //! May use `mm` (frames, image memory), `io`, `wait`, `time`, `random`, `platform`; the process
 //! information that `/proc` shows comes through a trait which `task` implements.
 
+pub mod fd;
 pub mod file;
 pub mod inode;
+#[cfg(test)]
+pub(crate) mod testing;
