@@ -182,6 +182,22 @@ impl<'a> Source<'a> {
         Ok(taken)
     }
 
+    /// As [`Source::take`], but what it took can be taken again: for a write that may turn out to
+    /// have to wait.
+    pub fn peek(&mut self, bytes: &mut [u8]) -> Result<usize> {
+        let (done, in_range) = (self.done, self.in_range);
+        let first = match &self.place {
+            Place::Kernel(_) => 0,
+            Place::User { current, .. } => *current,
+        };
+        let taken = self.take(bytes);
+        (self.done, self.in_range) = (done, in_range);
+        if let Place::User { current, .. } = &mut self.place {
+            *current = first;
+        }
+        taken
+    }
+
     /// Takes everything that is left.
     pub fn take_all(&mut self) -> Result<Vec<u8>> {
         let mut bytes = alloc::vec![0; self.remaining()];

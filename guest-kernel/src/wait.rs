@@ -44,6 +44,11 @@ pub trait Wake: Send + Sync {
     /// Called with the events that may have become true. Must not block, and must not call back
     /// into the queue that wakes it.
     fn wake(&self, events: PollEvents);
+
+    /// Whether no wake-up will ever interest it again: the queue may forget it.
+    fn expired(&self) -> bool {
+        false
+    }
 }
 
 /// Names one entry of a queue, for its removal.
@@ -87,6 +92,10 @@ impl WaitQueue {
 
     fn insert(&self, waker: Arc<dyn Wake>, interest: PollEvents, exclusive: bool) -> WaitToken {
         let mut inner = self.inner.lock();
+        // Looked at whenever the queue doubles, so that forgotten watches do not pile up.
+        if inner.entries.len() >= 8 && inner.entries.len().is_power_of_two() {
+            inner.entries.retain(|entry| !entry.waker.expired());
+        }
         inner.next += 1;
         let token = WaitToken(inner.next);
         let interest = interest | PollEvents::ERR | PollEvents::HUP;
