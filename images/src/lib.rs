@@ -12,7 +12,10 @@
 
 pub mod erofs;
 mod error;
+mod image;
+pub mod recipe;
 
 pub mod tree;
 
 pub use error::{Error, Result};
+pub use image::{Digest, ImageConfig, Provenance, Source};
