@@ -1,0 +1,66 @@
+// open(2): flags, modes and the error each misuse gives.
+#include "test.h"
+int main(void) {
+    enter_dir();
+    OK(open("absent", O_RDONLY));
+    int fd = open("f", O_CREAT | O_EXCL | O_RDWR, 0640);
+    YES(fd >= 0);
+    OK(open("f", O_CREAT | O_EXCL | O_RDWR, 0640));
+    R(write(fd, "hello world", 11));
+    R(fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK));
+    R(fcntl(fd, F_GETFD));
+    struct stat st;
+    R(fstat(fd, &st));
+    printf("mode %o size %ld nlink %ld\n", st.st_mode, (long)st.st_size, (long)st.st_nlink);
+    int cloexec = open("f", O_RDONLY | O_CLOEXEC);
+    R(fcntl(cloexec, F_GETFD));
+    R(write(cloexec, "x", 1));
+    int writer = open("f", O_WRONLY | O_APPEND);
+    char c;
+    R(read(writer, &c, 1));
+    R(write(writer, "!", 1));
+    R(lseek(writer, 0, SEEK_SET));
+    R(write(writer, "?", 1));
+    R(lseek(writer, 0, SEEK_CUR));
+    show_file("f");
+    int truncated = open("f", O_RDWR | O_TRUNC);
+    YES(truncated >= 0);
+    R(lseek(truncated, 0, SEEK_END));
+    R(mkdir("d", 0755));
+    OK(open("d", O_RDWR));
+    OK(open("d", O_RDONLY | O_DIRECTORY));
+    OK(open("f", O_RDONLY | O_DIRECTORY));
+    OK(open("d", O_CREAT | O_RDONLY, 0600));
+    OK(open("f/x", O_RDONLY));
+    OK(open("d/x/y", O_RDONLY | O_CREAT, 0600));
+    OK(open("", O_RDONLY));
+    OK(open("f/", O_RDONLY));
+    OK(open("new/", O_RDONLY | O_CREAT, 0600));
+    NEED(symlink("f", "s") == 0);
+    OK(open("s", O_RDONLY));
+    OK(open("s", O_RDONLY | O_NOFOLLOW));
+    OK(open("s", O_RDONLY | O_CREAT | O_EXCL, 0600));
+    NEED(symlink("made", "dangling") == 0);
+    OK(open("dangling", O_RDONLY));
+    OK(open("dangling", O_WRONLY | O_CREAT, 0600));
+    OK(access("made", F_OK));
+    int path = open("f", O_PATH);
+    YES(path >= 0);
+    R(read(path, &c, 1));
+    R(fstat(path, &st));
+    umask(077);
+    close(open("masked", O_CREAT | O_WRONLY, 0666));
+    R(stat("masked", &st));
+    printf("mode %o\n", st.st_mode);
+    int tmp = open(".", O_TMPFILE | O_RDWR, 0600);
+    YES(tmp >= 0);
+    R(write(tmp, "abc", 3));
+    R(fstat(tmp, &st));
+    printf("nlink %ld\n", (long)st.st_nlink);
+    // The lowest free number is taken.
+    int a = dup(0), b = dup(0);
+    close(a);
+    int again = open("f", O_RDONLY);
+    YES(again == a && b > a);
+    return 0;
+}
