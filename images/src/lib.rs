@@ -14,8 +14,12 @@ pub mod erofs;
 mod error;
 mod image;
 pub mod recipe;
+mod reference;
+mod store;
 
 pub mod tree;
 
 pub use error::{Error, Result};
 pub use image::{Digest, ImageConfig, Provenance, Source};
+pub use reference::Reference;
+pub use store::{Image, ImageFile, Store};
