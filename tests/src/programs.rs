@@ -1,0 +1,125 @@
+//! The C programs of `tests/programs`: which there are, with which arguments each is run, and
+//! building them.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+/// The flags a program is compiled with. The warnings left out are about wild arguments, which
+/// are what these programs are for.
+const FLAGS: &[&str] = &[
+    "-static",
+    "-O1",
+    "-Wall",
+    "-Wno-format-truncation",
+    "-Wno-nonnull",
+    "-Wno-stringop-overflow",
+    "-Wno-stringop-overread",
+    "-Wno-unused-result",
+];
+
+/// One run of one program.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// `program`, or `program/case` when the source names several.
+    pub name: String,
+    /// The program's name: its source file without `.c`.
+    pub program: String,
+    /// The arguments after the program's name.
+    pub args: Vec<String>,
+}
+
+/// Reads the programs' sources and lists all cases, sorted. A line `// case NAME: ARG...` in a
+/// source declares one; a program without such a line is run once, without arguments.
+pub fn cases(sources: &Path) -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    let entries = fs::read_dir(sources).with_context(|| format!("reading {}", sources.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "c") {
+            continue;
+        }
+        let program = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let source =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let declared = declared_cases(&program, &source);
+        if declared.is_empty() {
+            cases.push(Case { name: program.clone(), program, args: Vec::new() });
+        } else {
+            cases.extend(declared);
+        }
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(cases)
+}
+
+fn declared_cases(program: &str, source: &str) -> Vec<Case> {
+    source
+        .lines()
+        .filter_map(|line| line.strip_prefix("// case ")?.split_once(':'))
+        .map(|(name, args)| Case {
+            name: format!("{program}/{name}"),
+            program: program.to_owned(),
+            args: args.split_whitespace().map(str::to_owned).collect(),
+        })
+        .collect()
+}
+
+/// Compiles the programs of `cases` that changed since they were last compiled, into `out`.
+pub fn build(sources: &Path, out: &Path, cases: &[Case]) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+    let header = changed(&sources.join("test.h"))?;
+    let mut seen = HashSet::new();
+    for case in cases.iter().filter(|case| seen.insert(&case.program)) {
+        let source = sources.join(format!("{}.c", case.program));
+        let binary = binary(out, case);
+        let newest = changed(&source)?.max(header);
+        if changed(&binary).is_ok_and(|built| built >= newest) {
+            continue;
+        }
+        compile(&source, &binary)?;
+    }
+    Ok(())
+}
+
+/// Where a case's program lies after `build`.
+pub fn binary(out: &Path, case: &Case) -> PathBuf {
+    out.join(&case.program)
+}
+
+fn compile(source: &Path, binary: &Path) -> Result<()> {
+    let output = Command::new("gcc")
+        .args(FLAGS)
+        .arg("-o")
+        .arg(binary)
+        .arg(source)
+        .arg("-lm")
+        .output()
+        .context("the test programs need gcc and a static C library (Debian: gcc, libc6-dev)")?;
+    if !output.status.success() || !output.stderr.is_empty() {
+        bail!("compiling {}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn changed(path: &Path) -> Result<SystemTime> {
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .with_context(|| format!("reading the age of {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_lines_declare_names_and_arguments() {
+        let cases = declared_cases("p", "// About.\n// case a: one two\n// case b:\nint main;\n");
+        let shown: Vec<_> = cases.iter().map(|c| (c.name.as_str(), c.args.len())).collect();
+        assert_eq!(shown, [("p/a", 2), ("p/b", 0)]);
+    }
+}

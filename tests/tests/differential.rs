@@ -1,0 +1,123 @@
+//! Every program of `tests/programs` natively and in the sentry: standard output, standard error
+//! and exit status must be the same.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use libtest_mimic::{Arguments, Failed, Trial};
+use sprout_tests::expectations::Expectations;
+use sprout_tests::programs::{self, Case};
+use sprout_tests::run::{Outcome, run};
+use sprout_tests::{source_dir, sprout, target_dir};
+
+/// How long one run of a program may take; natively each takes well below a second.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The memory each virtual machine gets.
+const MEMORY: &str = "64M";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    match trials(arguments.list) {
+        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
+        Err(error) => {
+            eprintln!("differential tests: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn trials(only_list: bool) -> Result<Vec<Trial>> {
+    let sources = source_dir().join("programs");
+    let out = target_dir().join("sprout-tests/programs");
+    let cases = programs::cases(&sources)?;
+    let names: Vec<String> = cases.iter().map(|case| case.name.clone()).collect();
+    let expectations = Expectations::read(&source_dir().join("expectations.toml"), &names)?;
+    if !only_list {
+        programs::build(&sources, &out, &cases)?;
+    }
+    Ok(cases
+        .into_iter()
+        .map(|case| {
+            let reason = expectations.reason(&case.name).map(str::to_owned);
+            let out = out.clone();
+            Trial::test(case.name.clone(), move || check(&case, &out, reason.as_deref()))
+        })
+        .collect())
+}
+
+fn check(case: &Case, out: &Path, expected_failure: Option<&str>) -> Result<(), Failed> {
+    let difference = compare(case, out).map_err(|error| format!("{error:#}"))?;
+    match (difference, expected_failure) {
+        (None, None) | (Some(_), Some(_)) => Ok(()),
+        (Some(difference), None) => Err(difference.into()),
+        (None, Some(reason)) => Err(format!(
+            "passes, although expectations.toml expects it to fail ({reason}); remove the entry"
+        )
+        .into()),
+    }
+}
+
+/// How the sentry's run differs from Linux's, if it does.
+fn compare(case: &Case, out: &Path) -> Result<Option<String>> {
+    sprout::kvm()?;
+    let program = programs::binary(out, case);
+    let native = native(case, &program).context("natively")?;
+    let sentry = in_sentry(case, &program).context("in the sentry")?;
+    Ok((native != sentry).then(|| describe(&native, &sentry)))
+}
+
+fn native(case: &Case, program: &Path) -> Result<Outcome> {
+    let home = tempfile::tempdir()?;
+    run(Command::new(program).args(&case.args).current_dir(home.path()), DEADLINE)
+}
+
+fn in_sentry(case: &Case, program: &PathBuf) -> Result<Outcome> {
+    let mut command = sprout::command()?;
+    command.args(["run", "--memory", MEMORY, "--"]).arg(program).args(&case.args);
+    run(&mut command, DEADLINE)
+}
+
+fn describe(native: &Outcome, sentry: &Outcome) -> String {
+    let mut text = String::new();
+    if native.status != sentry.status {
+        let show = |status: Option<i32>| {
+            status.map_or_else(|| format!("still running after {DEADLINE:?}"), |s| s.to_string())
+        };
+        text += &format!("exit status: {} expected, got {}\n", show(native.status), show(sentry.status));
+    }
+    for (name, expected, got) in
+        [("stdout", native.out(), sentry.out()), ("stderr", native.err(), sentry.err())]
+    {
+        if expected != got {
+            text += &first_difference(name, &expected, &got);
+        }
+    }
+    text
+}
+
+/// The first lines in which two texts differ, with a few lines of what follows in the second.
+fn first_difference(name: &str, expected: &str, got: &str) -> String {
+    let mut expected = expected.lines();
+    let mut got = got.lines();
+    let mut number = 1;
+    loop {
+        match (expected.next(), got.next()) {
+            (Some(want), Some(have)) if want == have => number += 1,
+            (want, have) => {
+                let show = |line: Option<&str>| line.unwrap_or("(end)").to_owned();
+                let mut text = format!(
+                    "{name}, line {number}:\n  expected {}\n  got      {}\n",
+                    show(want),
+                    show(have)
+                );
+                for line in got.take(12) {
+                    text += &format!("           {line}\n");
+                }
+                return text;
+            }
+        }
+    }
+}
