@@ -6,7 +6,7 @@ static char *area;
 static volatile int faults;
 static void repair(int sig, siginfo_t *info, void *context) {
     (void)sig, (void)context;
-    faults++;
+    __atomic_add_fetch(&faults, 1, __ATOMIC_SEQ_CST);
     NEED(mprotect((void *)((uintptr_t)info->si_addr & ~4095UL), 4096, PROT_READ | PROT_WRITE) == 0);
 }
 static void skip(int sig, siginfo_t *info, void *context) {
