@@ -1,6 +1,25 @@
 //! The virtual machine monitor: one process, one micro-VM, one vCPU thread.
 //!
 //! It depends on `sprout-abi` alone among our crates: that crate is the contract with the sentry.
+//!
+//! A [`shell::Shell`] is a VM without a guest. It becomes a [`vm::Vm`] by booting the sentry
+//! ([`boot`]) or by restoring a snapshot. [`vm::Vm::run`] enters the guest and serves its
+//! [`hypercall`]s from a [`backend::Backend`].
 
+pub mod backend;
+pub mod boot;
+pub mod clock;
+pub mod cpuid;
 pub mod host;
+pub mod hypercall;
+pub mod kernel;
+mod kick;
+mod mapping;
+pub mod memory;
+mod paging;
+pub mod shell;
+pub mod stats;
+mod symbols;
+mod vcpu;
+pub mod vm;
 pub mod worker;

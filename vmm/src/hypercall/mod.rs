@@ -1,0 +1,300 @@
+//! The doorbell: every request of the guest, checked field by field and carried out.
+//!
+//! [`handle`] is a function of guest memory, the request's address and the instance's state. The
+//! request and its segment list are copied out of guest memory once; nothing is read twice, so a
+//! guest that changes them meanwhile changes nothing.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use sprout_abi::hypercall::{MAX_SEGMENTS, Request, event, number, stream};
+use vm_memory::{ByteValued, VolatileSlice};
+
+use crate::backend::{Backend, Stream};
+use crate::clock::GuestClock;
+use crate::memory::{Access, GuestMemory, MemoryError, Wire};
+
+/// Longest text (panic message, audit line) taken from a guest.
+const MAX_TEXT: u64 = 4096;
+/// Longest counter report.
+const MAX_STATS: u64 = 64 << 10;
+/// Most return addresses of a panic.
+const MAX_FRAMES: u64 = 64;
+/// Most bytes moved by one request; a longer scatter list is a short transfer.
+const MAX_TRANSFER: u64 = 16 << 20;
+/// Most random bytes per request.
+const MAX_ENTROPY: u64 = 4096;
+
+/// Where `result` lies in a request.
+const RESULT_OFFSET: u64 = core::mem::offset_of!(Request, result) as u64;
+
+/// What follows from a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The result is written; the guest goes on.
+    Resume,
+    /// The guest is idle; the result is to be written when the wait ends.
+    Wait(Wait),
+    /// The program ended.
+    Exit {
+        /// Exit status.
+        status: u8,
+        /// The signal that killed it, or 0.
+        signal: u8,
+    },
+    /// The sentry panicked.
+    Panic {
+        /// Its message.
+        message: String,
+        /// Return addresses, innermost first.
+        frames: Vec<u64>,
+    },
+}
+
+/// An idle guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The request, whose result the end of the wait sets.
+    pub request: u64,
+    /// Guest monotonic ns, `u64::MAX` for none.
+    pub deadline: u64,
+    /// Bits of `wait_flags`.
+    pub flags: u64,
+    /// Bits of `event` the guest can use.
+    pub wanted: u64,
+}
+
+/// What a tick should watch for because the guest asked and got nothing (bits of `event`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest(pub u64);
+
+/// The doorbell was rung with something that is no request: the guest is killed.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorbellError {
+    /// The address may not hold a request.
+    #[error("the guest rang the doorbell with a bad request address: {0}")]
+    Address(#[from] MemoryError),
+    /// The address is not aligned.
+    #[error("the guest rang the doorbell with the misaligned request address {0:#x}")]
+    Alignment(u64),
+    /// The host has no random numbers.
+    #[error("the host's random number generator failed: {0}")]
+    Entropy(getrandom::Error),
+}
+
+/// Carries out the request at `gpa`.
+pub fn handle(
+    memory: &GuestMemory,
+    gpa: u64,
+    clock: &GuestClock,
+    interest: &mut Interest,
+    backend: &mut dyn Backend,
+) -> Result<Outcome, DoorbellError> {
+    if !gpa.is_multiple_of(8) {
+        return Err(DoorbellError::Alignment(gpa));
+    }
+    let [head, a0, a1, a2, a3, a4, a5, _] = memory.read_words(gpa)?;
+    // The result must be writable too: an image holds no requests.
+    memory.slice(gpa + RESULT_OFFSET, 8, Access::Write)?;
+    let request = Call {
+        number: head as u32,
+        args: [a0, a1, a2, a3, a4, a5],
+        memory,
+    };
+    if head >> 32 != 0 {
+        complete(memory, gpa, -i64::from(libc::EINVAL))?;
+        return Ok(Outcome::Resume);
+    }
+    let result = match request.number {
+        number::WAIT => {
+            let wait = Wait {
+                request: gpa,
+                deadline: a0,
+                flags: a1,
+                wanted: a2,
+            };
+            return Ok(Outcome::Wait(wait));
+        }
+        number::EXIT => {
+            let status = u8::try_from(a0).unwrap_or(u8::MAX);
+            let signal = u8::try_from(a1).unwrap_or(u8::MAX);
+            return Ok(Outcome::Exit { status, signal });
+        }
+        number::PANIC => {
+            return Ok(Outcome::Panic {
+                message: request.panic_message(),
+                frames: request.frames(),
+            });
+        }
+        number::CONSOLE_WRITE => request.console_write(backend),
+        number::CONSOLE_READ => {
+            request.receive(interest, event::INPUT, |into| backend.console_read(into))
+        }
+        number::CHANNEL_RECV => request.receive(interest, event::REQUEST, |into| {
+            backend.channel_receive(into)
+        }),
+        number::CHANNEL_SEND => request.segments(Access::Read).and_then(|data| {
+            Ok(if is_empty(&data) {
+                0
+            } else {
+                backend.channel_send(&data)?
+            })
+        }),
+        number::CLOCK_READ => memory
+            .write_bytes(a0, Wire(clock.reading()).as_slice())
+            .map(|()| 0)
+            .map_err(fault),
+        number::ENTROPY => request.entropy()?,
+        number::STATS => request.text(a0, a1, MAX_STATS).map(|text| {
+            backend.stats(&text);
+            0
+        }),
+        number::AUDIT => request.text(a0, a1, MAX_TEXT).map(|text| {
+            backend.audit(text.trim_end());
+            0
+        }),
+        _ => Err(errno(libc::ENOSYS)),
+    };
+    complete(memory, gpa, encode(result))?;
+    Ok(Outcome::Resume)
+}
+
+/// Writes the result of the request at `gpa`.
+pub fn complete(memory: &GuestMemory, gpa: u64, result: i64) -> Result<(), MemoryError> {
+    memory.write_bytes(gpa.saturating_add(RESULT_OFFSET), &result.to_le_bytes())
+}
+
+/// A request copied out of guest memory.
+struct Call<'a> {
+    number: u32,
+    args: [u64; 6],
+    memory: &'a GuestMemory,
+}
+
+impl<'a> Call<'a> {
+    /// The scatter list in `args[0..2]`; empty segments are left out.
+    fn segments(&self, access: Access) -> io::Result<Vec<VolatileSlice<'a>>> {
+        let [list, count, ..] = self.args;
+        if count > MAX_SEGMENTS {
+            return Err(errno(libc::E2BIG));
+        }
+        let mut slices = Vec::with_capacity(count as usize);
+        let mut room = MAX_TRANSFER;
+        for index in 0..count {
+            let entry = list
+                .checked_add(16 * index)
+                .ok_or_else(|| errno(libc::EFAULT))?;
+            let [gpa, len] = self.memory.read_words(entry).map_err(fault)?;
+            self.memory.slice(gpa, len, access).map_err(fault)?;
+            let taken = len.min(room);
+            room -= taken;
+            if taken > 0 {
+                slices.push(self.memory.slice(gpa, taken, access).map_err(fault)?);
+            }
+        }
+        Ok(slices)
+    }
+
+    fn console_write(&self, backend: &mut dyn Backend) -> io::Result<usize> {
+        let stream = match self.args[2] {
+            stream::STDOUT => Stream::Stdout,
+            stream::STDERR => Stream::Stderr,
+            stream::LOG => Stream::Log,
+            _ => return Err(errno(libc::EINVAL)),
+        };
+        let data = self.segments(Access::Read)?;
+        if is_empty(&data) {
+            Ok(0)
+        } else {
+            backend.console_write(stream, &data)
+        }
+    }
+
+    /// A non-blocking read; when it finds nothing, ticks watch for `event` from now on.
+    fn receive(
+        &self,
+        interest: &mut Interest,
+        event: u64,
+        read: impl FnOnce(&[VolatileSlice<'a>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let into = self.segments(Access::Write)?;
+        if is_empty(&into) {
+            return Ok(0);
+        }
+        let result = read(&into);
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => interest.0 |= event,
+            _ => interest.0 &= !event,
+        }
+        result
+    }
+
+    /// The outer error is the host's and fatal, the inner one the guest's.
+    fn entropy(&self) -> Result<io::Result<usize>, DoorbellError> {
+        let [gpa, len, ..] = self.args;
+        if len > MAX_ENTROPY {
+            return Ok(Err(errno(libc::EINVAL)));
+        }
+        let mut bytes = vec![0; len as usize];
+        getrandom::fill(&mut bytes).map_err(DoorbellError::Entropy)?;
+        Ok(self
+            .memory
+            .write_bytes(gpa, &bytes)
+            .map(|()| bytes.len())
+            .map_err(fault))
+    }
+
+    fn text(&self, gpa: u64, len: u64, limit: u64) -> io::Result<String> {
+        if len > limit {
+            return Err(errno(libc::EINVAL));
+        }
+        let slice = self.memory.slice(gpa, len, Access::Read).map_err(fault)?;
+        let mut bytes = vec![0; slice.len()];
+        slice.copy_to(&mut bytes);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A panic is reported even when its message is garbage.
+    fn panic_message(&self) -> String {
+        let length = self.args[1].min(MAX_TEXT);
+        self.text(self.args[0], length, MAX_TEXT)
+            .unwrap_or_else(|_| "(the sentry's message is unreadable)".into())
+    }
+
+    fn frames(&self) -> Vec<u64> {
+        let [_, _, list, count, ..] = self.args;
+        (0..count.min(MAX_FRAMES))
+            .map_while(|index| {
+                let [address] = self.memory.read_words(list.checked_add(8 * index)?).ok()?;
+                Some(address)
+            })
+            .collect()
+    }
+}
+
+fn is_empty(slices: &[VolatileSlice<'_>]) -> bool {
+    slices.is_empty()
+}
+
+fn errno(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+fn fault(_: MemoryError) -> io::Error {
+    errno(libc::EFAULT)
+}
+
+fn encode(result: io::Result<usize>) -> i64 {
+    match result {
+        Ok(value) => i64::try_from(value).unwrap_or(i64::MAX),
+        Err(error) => {
+            let number = match error.kind() {
+                io::ErrorKind::WouldBlock => libc::EAGAIN,
+                _ => error.raw_os_error().unwrap_or(libc::EIO),
+            };
+            -i64::from(number)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+use super::*;
+use crate::backend::buffered::Buffered;
+use crate::clock::Tsc;
+use crate::memory::MIN_RAM;
+use proptest::prelude::*;
+use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA};
+
+const REQUEST: u64 = HYPERCALL_PAGE_GPA;
+const LIST: u64 = HYPERCALL_PAGE_GPA + 64;
+const DATA: u64 = KERNEL_GPA + 0x1000;
+
+struct Guest {
+    memory: GuestMemory,
+    interest: Interest,
+    backend: Buffered,
+}
+
+impl Guest {
+    fn new(backend: Buffered) -> Self {
+        let memory = GuestMemory::fresh(MIN_RAM, vec![]).unwrap();
+        Self {
+            memory,
+            interest: Interest::default(),
+            backend,
+        }
+    }
+
+    fn write_words(&self, gpa: u64, words: &[u64]) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.memory.write_bytes(gpa, &bytes).unwrap();
+    }
+
+    fn ring(&mut self, number: u32, args: &[u64]) -> (Outcome, i64) {
+        let mut words = [0; 8];
+        words[0] = u64::from(number);
+        words[1..=args.len()].copy_from_slice(args);
+        self.write_words(REQUEST, &words);
+        let clock = GuestClock::starting_at(
+            Tsc {
+                khz: 1_000_000,
+                offset: 0,
+            },
+            0,
+        );
+        let outcome = handle(
+            &self.memory,
+            REQUEST,
+            &clock,
+            &mut self.interest,
+            &mut self.backend,
+        )
+        .unwrap();
+        let [result] = self.memory.read_words(REQUEST + RESULT_OFFSET).unwrap();
+        (outcome, result as i64)
+    }
+}
+
+#[test]
+fn a_console_write_gathers_its_segments() {
+    let mut guest = Guest::new(Buffered::default());
+    guest.memory.write_bytes(DATA, b"hello world").unwrap();
+    guest.write_words(LIST, &[DATA, 6, DATA, 0, DATA + 6, 5]);
+    let (outcome, result) = guest.ring(number::CONSOLE_WRITE, &[LIST, 3, stream::STDERR]);
+    assert_eq!((outcome, result), (Outcome::Resume, 11));
+    assert_eq!(
+        guest.backend.take_console(),
+        [(Stream::Stderr, b"hello world".to_vec())]
+    );
+}
+
+#[test]
+fn requests_arrive_in_pieces_and_then_would_block() {
+    let mut guest = Guest::new(Buffered::new([b"abcdef".to_vec()]).with_first_request());
+    guest.write_words(LIST, &[DATA, 4]);
+    assert_eq!(guest.ring(number::CHANNEL_RECV, &[LIST, 1]).1, 4);
+    assert_eq!(guest.ring(number::CHANNEL_RECV, &[LIST, 1]).1, 2);
+    assert_eq!(guest.interest, Interest(0));
+    assert_eq!(
+        guest.ring(number::CHANNEL_RECV, &[LIST, 1]).1,
+        -i64::from(libc::EAGAIN)
+    );
+    assert_eq!(guest.interest, Interest(event::REQUEST));
+}
+
+#[test]
+fn bad_arguments_become_errno_values() {
+    let mut guest = Guest::new(Buffered::default());
+    guest.write_words(LIST, &[DATA, u64::MAX]);
+    for (number, args, expected) in [
+        (
+            number::CONSOLE_WRITE,
+            [LIST, 1, stream::STDOUT],
+            libc::EFAULT,
+        ),
+        (number::CONSOLE_WRITE, [LIST, 1, 9], libc::EINVAL),
+        (
+            number::CONSOLE_WRITE,
+            [LIST, MAX_SEGMENTS + 1, stream::STDOUT],
+            libc::E2BIG,
+        ),
+        (
+            number::CONSOLE_WRITE,
+            [u64::MAX - 3, 2, stream::STDOUT],
+            libc::EFAULT,
+        ),
+        (number::CLOCK_READ, [0x1000, 0, 0], libc::EFAULT),
+        (number::ENTROPY, [DATA, MAX_ENTROPY + 1, 0], libc::EINVAL),
+        (number::ENTROPY, [MIN_RAM - 1, 2, 0], libc::EFAULT),
+        (number::STATS, [DATA, MAX_STATS + 1, 0], libc::EINVAL),
+        (999, [0; 3], libc::ENOSYS),
+    ] {
+        assert_eq!(
+            guest.ring(number, &args).1,
+            -i64::from(expected),
+            "{number} {args:x?}"
+        );
+    }
+}
+
+#[test]
+fn entropy_fills_exactly_what_was_asked_for() {
+    let mut guest = Guest::new(Buffered::default());
+    assert_eq!(guest.ring(number::ENTROPY, &[DATA, 16]).1, 16);
+    let [a, b, rest] = guest.memory.read_words(DATA).unwrap();
+    assert!(a != 0 && b != 0);
+    assert_eq!(rest, 0);
+}
+
+#[test]
+fn a_panic_is_reported_even_with_an_unreadable_message() {
+    let mut guest = Guest::new(Buffered::default());
+    guest.write_words(DATA, &[11, 22]);
+    let (outcome, _) = guest.ring(number::PANIC, &[5, 9, DATA, 2]);
+    let Outcome::Panic { message, frames } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(message.contains("unreadable"));
+    assert_eq!(frames, [11, 22]);
+}
+
+#[test]
+fn a_doorbell_without_a_request_is_an_error() {
+    let guest = Guest::new(Buffered::default());
+    let clock = GuestClock::starting_at(Tsc { khz: 1, offset: 0 }, 0);
+    for gpa in [0, 0x1000, KERNEL_GPA + 4, MIN_RAM - 8, u64::MAX - 7] {
+        let mut backend = Buffered::default();
+        let mut interest = Interest::default();
+        assert!(handle(&guest.memory, gpa, &clock, &mut interest, &mut backend).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_requests_are_survived(
+        words in proptest::array::uniform8(any::<u64>()),
+        number in 0u64..16,
+        gpa in (KERNEL_GPA / 8..MIN_RAM / 8 + 16).prop_map(|word| word * 8),
+        near in any::<bool>(),
+    ) {
+        let mut guest = Guest::new(Buffered::new([vec![1; 100]]).with_first_request());
+        let mut words = words;
+        words[0] = number;
+        if near {
+            for word in &mut words[1..] {
+                *word = KERNEL_GPA + *word % (MIN_RAM - KERNEL_GPA + 64);
+            }
+            words[2] %= 200;
+        }
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let placed = guest.memory.write_bytes(gpa, &bytes).is_ok();
+        let clock = GuestClock::starting_at(Tsc { khz: 1, offset: 0 }, 0);
+        let outcome =
+            handle(&guest.memory, gpa, &clock, &mut guest.interest, &mut guest.backend);
+        prop_assert_eq!(outcome.is_ok(), placed);
+    }
+}

@@ -1,0 +1,93 @@
+//! A VM without memory: everything that can be made before it is known which guest it will be.
+
+use std::time::{Duration, Instant};
+
+use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+
+use crate::clock::Tsc;
+use crate::cpuid::{self, Features};
+use crate::host;
+use crate::memory::GuestMemory;
+use crate::vcpu;
+use crate::vm::VmError;
+
+/// Memory slot of RAM; the images follow.
+const RAM_SLOT: u32 = 0;
+
+/// A VM with one vCPU whose CPUID and TSC are set.
+///
+/// Field order is drop order: the vCPU before its VM.
+#[derive(Debug)]
+pub struct Shell {
+    pub(crate) vcpu: VcpuFd,
+    vm: VmFd,
+    _kvm: Kvm,
+    pub(crate) cpuid: CpuId,
+    pub(crate) tsc: Tsc,
+    created_in: Duration,
+}
+
+impl Shell {
+    /// Opens `/dev/kvm` and creates the VM and its vCPU.
+    pub fn new() -> Result<Self, VmError> {
+        let start = Instant::now();
+        let kvm = host::open_kvm()?;
+        let vm = kvm.create_vm().map_err(VmError::kvm("create a VM"))?;
+        let supported = kvm
+            .get_supported_cpuid(cpuid::MAX_ENTRIES)
+            .map_err(VmError::kvm("read the supported CPUID"))?;
+        let cpuid = cpuid::table_for_guest(supported, cpuid::host_leaf);
+        let vcpu = vm.create_vcpu(0).map_err(VmError::kvm("create a vCPU"))?;
+        vcpu.set_cpuid2(&cpuid)
+            .map_err(VmError::kvm("set the guest's CPUID"))?;
+        let tsc = vcpu::synchronise_tsc(&vcpu).map_err(VmError::kvm("read the TSC"))?;
+        Ok(Self {
+            vcpu,
+            vm,
+            _kvm: kvm,
+            cpuid,
+            tsc,
+            created_in: start.elapsed(),
+        })
+    }
+
+    /// How long [`Self::new`] took.
+    pub fn created_in(&self) -> Duration {
+        self.created_in
+    }
+
+    /// The processor features a guest finds here.
+    pub fn features(&self) -> Features {
+        Features::of(&self.cpuid)
+    }
+
+    /// Gives the VM its memory; `memory` must outlive the shell.
+    pub(crate) fn attach(&self, memory: &GuestMemory) -> Result<(), VmError> {
+        let ram = kvm_userspace_memory_region {
+            slot: RAM_SLOT,
+            flags: 0,
+            guest_phys_addr: 0,
+            memory_size: memory.ram_size(),
+            userspace_addr: memory.ram_host_address(),
+        };
+        let images = memory
+            .images()
+            .iter()
+            .zip(RAM_SLOT + 1..)
+            .map(|(image, slot)| kvm_userspace_memory_region {
+                slot,
+                flags: KVM_MEM_READONLY,
+                guest_phys_addr: image.gpa,
+                memory_size: image.size(),
+                userspace_addr: image.host_address(),
+            });
+        for region in std::iter::once(ram).chain(images) {
+            // SAFETY: the range is a live mapping of `memory`, which `Vm` keeps until after the
+            // VM's file descriptors are closed; slots do not overlap (RAM ends below the images).
+            unsafe { self.vm.set_user_memory_region(region) }
+                .map_err(VmError::kvm("give the VM its memory"))?;
+        }
+        Ok(())
+    }
+}
