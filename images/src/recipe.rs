@@ -9,6 +9,8 @@ mod fetch;
 mod library_cache;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -127,6 +129,12 @@ impl Recipe {
         Recipe::parse(name, text)
     }
 
+    /// A recipe from a file of the user's.
+    pub fn load(path: &Path) -> Result<Recipe> {
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+        Recipe::parse(&path.display().to_string(), &text)
+    }
+
     /// References of the images that can be built from recipes.
     pub fn builtin_names() -> impl Iterator<Item = &'static str> {
         BUILTIN
@@ -136,11 +144,10 @@ impl Recipe {
     }
 
     fn parse(name: &str, text: &str) -> Result<Recipe> {
-        let recipe: Recipe = serde_json::from_str(text).map_err(|error| Error::Recipe {
+        serde_json::from_str(text).map_err(|error| Error::Recipe {
             recipe: name.to_owned(),
             reason: error.to_string(),
-        })?;
-        Ok(recipe)
+        })
     }
 
     /// Fetches the packages for `architecture` and puts the tree together. `progress` gets a line

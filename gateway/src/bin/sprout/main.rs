@@ -2,6 +2,7 @@
 //! `run(Args) -> anyhow::Result<ExitCode>`; this file only names them.
 
 mod doctor;
+mod image;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,8 @@ struct Cli {
 enum Command {
     /// Check what this host offers, and what that means for isolation
     Doctor(doctor::Args),
+    /// Build, list and show read-only images
+    Image(image::Args),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         .init();
     let outcome = match Cli::parse().command {
         Command::Doctor(args) => doctor::run(args),
+        Command::Image(args) => image::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("sprout: {error:#}");
