@@ -391,19 +391,20 @@ pub trait Inode: Send + Sync {
     fn metadata(&self) -> Result<Metadata>;
 
     /// Changes attributes; the change time becomes now.
-    fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
+    fn set_attributes(self: Arc<Self>, change: &SetAttributes) -> Result<()> {
         let _ = change;
         Err(Errno::EPERM)
     }
 
     /// truncate(2) of a regular file.
-    fn set_size(&self, size: u64) -> Result<()> {
+    fn set_size(self: Arc<Self>, size: u64) -> Result<()> {
         let _ = size;
         Err(Errno::EINVAL)
     }
 
-    /// Opens it. O_CREAT, O_EXCL and O_DIRECTORY are the caller's; O_TRUNC is done here.
-    fn open(self: Arc<Self>, flags: OpenFlags) -> Result<Arc<dyn File>>;
+    /// Opens it, found at absolute `path` (for `/proc/self/maps`). O_CREAT, O_EXCL and O_DIRECTORY
+    /// are the caller's; O_TRUNC is done here.
+    fn open(self: Arc<Self>, flags: OpenFlags, path: &[u8]) -> Result<Arc<dyn File>>;
 
     /// The entry `name`, or ENOENT.
     fn lookup(self: Arc<Self>, name: &[u8]) -> Result<Arc<dyn Inode>> {

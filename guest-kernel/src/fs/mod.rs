@@ -7,8 +7,15 @@
 //! May use `mm` (frames, image memory), `io`, `wait`, `time`, `random`, `platform`; the process
 //! information that `/proc` shows comes through a trait which `task` implements.
 
+pub mod devfs;
+pub mod directory;
+pub mod erofs;
 pub mod fd;
 pub mod file;
 pub mod inode;
+pub mod inotify;
+pub mod mount;
+pub mod path;
+pub mod rootfs;
 #[cfg(test)]
 pub(crate) mod testing;

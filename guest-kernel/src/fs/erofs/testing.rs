@@ -1,0 +1,1 @@
+//! Builds small images for tests.
