@@ -1,1 +1,26 @@
+//! The thin front of Sprout: HTTP in, one fresh instance per request, HTTP out.
+//!
+//! ```text
+//! http -> pool -> worker process -> (VMM, agent, function)
+//! ```
+//!
+//! [`http`] turns a request under `/f/NAME` into a [`job::Job`]; the [`pool`] hands it to a worker
+//! process that has a VM ready; [`worker`] talks with that process until the response is complete,
+//! the deadline passes or the process dies. Workers serve one request and are never used again.
+//! [`registry`] knows the deployed functions, [`metrics`] what happened.
+//!
+//! Depends on `sprout-vmm` (the worker protocol) and `sprout-agent` (the request channel).
 
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod http;
+pub mod job;
+pub mod logs;
+pub mod metrics;
+pub mod pool;
+pub mod registry;
+pub mod server;
+pub mod spawn;
+pub mod worker;

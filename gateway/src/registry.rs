@@ -1,0 +1,265 @@
+//! The deployed functions: one directory each, with a `function.json` that is replaced as a whole.
+//!
+//! A record is read again whenever its file is another one, so a redeployment takes effect with the
+//! next request and those under way keep the snapshot they began with.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The version of [`FunctionRecord`] this code reads and writes.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Content of `function.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionRecord {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The function's name, also that of its directory.
+    pub name: String,
+    /// The runtime image it was deployed on, as named then.
+    pub image: String,
+    /// Digest of the image made of the function's files.
+    pub function_image: String,
+    /// Name of its snapshot, below the snapshots directory.
+    pub snapshot: String,
+    /// Guest memory in bytes.
+    pub memory: u64,
+    /// When it was deployed, seconds since 1970.
+    pub deployed_at: u64,
+}
+
+/// A function that can be run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Function {
+    /// What was deployed.
+    pub record: FunctionRecord,
+    /// Its snapshot.
+    pub snapshot_dir: PathBuf,
+}
+
+/// Why there is no function to run.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// Nothing of that name is deployed.
+    #[error("no function is deployed under this name")]
+    Unknown,
+    /// Its record cannot be used.
+    #[error("function record {}: {reason}; deploy the function again", path.display())]
+    Broken {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Tells one version of a file from the next.
+type FileVersion = (u64, u64, i64, i64);
+
+/// The functions on disk, with those already read.
+#[derive(Debug)]
+pub struct Registry {
+    functions: PathBuf,
+    snapshots: PathBuf,
+    known: Mutex<HashMap<String, (FileVersion, Arc<Function>)>>,
+}
+
+/// Whether `name` can name a function: a DNS label, so that it is safe as a path and in a URL.
+pub fn is_valid_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| inner(byte) || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// The record of `name` below the functions directory.
+pub fn record_path(functions: &Path, name: &str) -> PathBuf {
+    functions.join(name).join("function.json")
+}
+
+impl Registry {
+    /// A registry over the two state directories.
+    pub fn new(functions: PathBuf, snapshots: PathBuf) -> Self {
+        Self {
+            functions,
+            snapshots,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The function deployed as `name` now.
+    pub fn find(&self, name: &str) -> Result<Arc<Function>, RegistryError> {
+        if !is_valid_name(name) {
+            return Err(RegistryError::Unknown);
+        }
+        let path = record_path(&self.functions, name);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.lock().remove(name);
+                return Err(RegistryError::Unknown);
+            }
+            Err(error) => return Err(broken(&path, error)),
+        };
+        let version = (
+            metadata.dev(),
+            metadata.ino(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+        );
+        if let Some((known, function)) = self.lock().get(name)
+            && *known == version
+        {
+            return Ok(function.clone());
+        }
+        let function = Arc::new(self.read(name, &path)?);
+        self.lock()
+            .insert(name.to_owned(), (version, function.clone()));
+        Ok(function)
+    }
+
+    fn read(&self, name: &str, path: &Path) -> Result<Function, RegistryError> {
+        let text = fs::read(path).map_err(|error| broken(path, error))?;
+        let record: FunctionRecord =
+            serde_json::from_slice(&text).map_err(|error| broken(path, error))?;
+        if record.version != RECORD_VERSION {
+            let reason = format!("is of version {}, not {RECORD_VERSION}", record.version);
+            return Err(broken(path, reason));
+        }
+        if record.name != name {
+            return Err(broken(
+                path,
+                format!("names the function {:?}", record.name),
+            ));
+        }
+        let plain = Path::new(&record.snapshot)
+            .file_name()
+            .and_then(|name| name.to_str());
+        if plain != Some(record.snapshot.as_str()) {
+            return Err(broken(
+                path,
+                format!("{:?} is no snapshot's name", record.snapshot),
+            ));
+        }
+        let snapshot_dir = self.snapshots.join(&record.snapshot);
+        Ok(Function {
+            record,
+            snapshot_dir,
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (FileVersion, Arc<Function>)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn broken(path: &Path, reason: impl ToString) -> RegistryError {
+    RegistryError::Broken {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, snapshot: &str) -> FunctionRecord {
+        FunctionRecord {
+            version: RECORD_VERSION,
+            name: name.into(),
+            image: "node:24".into(),
+            function_image: "blake3-00".into(),
+            snapshot: snapshot.into(),
+            memory: 256 << 20,
+            deployed_at: 1,
+        }
+    }
+
+    fn write(root: &Path, directory: &str, record: &FunctionRecord) {
+        let path = record_path(root, directory);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_vec(record).unwrap()).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
+    #[test]
+    fn a_redeployment_shows_at_the_next_look_and_the_old_one_stays_valid() {
+        let root = tempfile::tempdir().unwrap();
+        let registry = Registry::new(root.path().into(), "/snapshots".into());
+        assert!(matches!(
+            registry.find("hello"),
+            Err(RegistryError::Unknown)
+        ));
+        write(root.path(), "hello", &record("hello", "one"));
+        let first = registry.find("hello").unwrap();
+        assert_eq!(first.snapshot_dir, Path::new("/snapshots/one"));
+        assert!(Arc::ptr_eq(&first, &registry.find("hello").unwrap()));
+        write(root.path(), "hello", &record("hello", "two"));
+        assert_eq!(registry.find("hello").unwrap().record.snapshot, "two");
+        assert_eq!(first.record.snapshot, "one");
+        fs::remove_file(record_path(root.path(), "hello")).unwrap();
+        assert!(matches!(
+            registry.find("hello"),
+            Err(RegistryError::Unknown)
+        ));
+    }
+
+    #[test]
+    fn names_that_are_paths_or_not_labels_are_unknown() {
+        let root = tempfile::tempdir().unwrap();
+        let registry = Registry::new(root.path().into(), "/snapshots".into());
+        for name in [
+            "",
+            ".",
+            "..",
+            "../a",
+            "a/b",
+            "A",
+            "a_b",
+            "-a",
+            "a-",
+            "a\0b",
+            &"a".repeat(64),
+        ] {
+            assert!(
+                matches!(registry.find(name), Err(RegistryError::Unknown)),
+                "{name:?}"
+            );
+        }
+        assert!(is_valid_name(&"a".repeat(63)));
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_is_broken_and_says_why() {
+        let root = tempfile::tempdir().unwrap();
+        let registry = Registry::new(root.path().into(), "/snapshots".into());
+        let future = FunctionRecord {
+            version: 9,
+            ..record("future", "s")
+        };
+        write(root.path(), "future", &future);
+        write(root.path(), "other", &record("another", "s"));
+        write(root.path(), "escape", &record("escape", "../s"));
+        fs::create_dir(root.path().join("text")).unwrap();
+        fs::write(record_path(root.path(), "text"), "{").unwrap();
+        for (name, why) in [
+            ("future", "version 9"),
+            ("other", "names"),
+            ("escape", "snapshot's"),
+            ("text", "EOF"),
+        ] {
+            let error = registry.find(name).unwrap_err().to_string();
+            assert!(error.contains(why), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One worker process, from its start to its end: it becomes ready, gets one job, and is reaped.
+
+use std::io;
+use std::time::Duration;
+
+use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
+use sprout_vmm::worker::protocol::{
+    self, Assign, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, ToWorker,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{Failure, Job, Reply};
+use crate::logs::FunctionLog;
+use crate::metrics::{Metrics, Stage};
+use crate::spawn::Spawner;
+
+/// How long a worker may take to create its VM.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a worker may take to say how it went after the response is complete.
+const DONE_GRACE: Duration = Duration::from_millis(500);
+/// How long to wait for the exit status of a worker that closed its socket.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
+const READ_PIECE: usize = 64 * 1024;
+
+/// A running worker process.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    socket: UnixStream,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+    pid: u32,
+}
+
+impl Worker {
+    /// Starts a process. It is not [`Worker::ready`] yet.
+    pub async fn start(spawner: &Spawner) -> io::Result<Self> {
+        let (child, socket) = spawner.spawn().await?;
+        let pid = child.id().unwrap_or_default();
+        let buffer = Vec::with_capacity(READ_PIECE);
+        Ok(Self {
+            child,
+            socket,
+            decoder: Decoder::default(),
+            buffer,
+            pid,
+        })
+    }
+
+    /// Waits until its VM is created.
+    pub async fn ready(&mut self) -> Result<(), String> {
+        match timeout(READY_TIMEOUT, self.receive()).await {
+            Err(_) => Err(format!(
+                "worker {} is not ready after {READY_TIMEOUT:?}",
+                self.pid
+            )),
+            Ok(Ok(FromWorker::Ready)) => Ok(()),
+            Ok(Ok(FromWorker::Done(Done {
+                outcome: Outcome::Failed { error },
+                ..
+            }))) => Err(error),
+            Ok(Ok(other)) => Err(format!("worker {} began with {other:?}", self.pid)),
+            Ok(Err(error)) => Err(self.broken(error).await),
+        }
+    }
+
+    /// Waits, while it has no job, for the only thing it can do: end.
+    pub async fn lost(&mut self) -> String {
+        match self.receive().await {
+            Ok(message) => format!("worker {} sent {message:?} without a request", self.pid),
+            Err(error) => self.broken(error).await,
+        }
+    }
+
+    /// The next message. Cancelling loses nothing.
+    async fn receive(&mut self) -> Result<FromWorker, ProtocolError> {
+        loop {
+            if let Some(message) = self.decoder.next_message()? {
+                return Ok(message);
+            }
+            self.buffer.clear();
+            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+                return Err(ProtocolError::Closed);
+            }
+            self.decoder.feed(&self.buffer);
+        }
+    }
+
+    /// Says why the conversation broke, with the exit status where that explains it.
+    async fn broken(&mut self, error: ProtocolError) -> String {
+        let pid = self.pid;
+        match timeout(EXIT_GRACE, self.child.wait()).await {
+            Ok(Ok(status)) => format!("worker {pid} ended early ({status})"),
+            _ => format!("worker {pid}: {error}"),
+        }
+    }
+
+    /// Ends the process, whatever it does, and reaps it.
+    pub async fn end(mut self) {
+        if let Err(error) = self.child.kill().await {
+            tracing::error!(pid = self.pid, "cannot end worker: {error}");
+        }
+    }
+
+    /// Serves one job and ends.
+    pub async fn serve(
+        mut self,
+        job: Job,
+        limits: Limits,
+        metrics: &Metrics,
+        stop: &CancellationToken,
+    ) {
+        let Job {
+            id,
+            function,
+            assign,
+            arrived,
+            queued,
+            deadline,
+            timeout: limit,
+            reply,
+        } = job;
+        metrics.took(&function, Stage::Queue, queued.elapsed());
+        let mut log = FunctionLog::new(&function, &id);
+        let mut done = None;
+        let outcome = tokio::select! {
+            outcome = timeout_at(deadline, self.converse(assign, limits, &reply, &mut log, &mut done))
+                => Some(outcome.unwrap_or(Err(Failure::Timeout(limit)))),
+            () = stop.cancelled() => Some(Err(Failure::Worker("the gateway is stopping".into()))),
+            () = reply.closed() => None,
+        };
+        match outcome.filter(|outcome| outcome.is_ok() || !reply.is_closed()) {
+            Some(Ok(())) => {
+                metrics.took(&function, Stage::Total, arrived.elapsed());
+                drop(reply);
+                self.await_done(&mut log, &mut done, stop).await;
+            }
+            Some(Err(failure)) => {
+                metrics.failed(&function, failure.reason());
+                tracing::warn!(function, request = id, "{failure}");
+                // Nobody is left to tell when the client is gone too.
+                let _ = reply.try_send(Err(failure));
+            }
+            None => {
+                metrics.failed(&function, "client");
+                tracing::debug!(function, request = id, "the client went away");
+            }
+        }
+        if let Some(done) = done {
+            report(&function, &id, &done, metrics);
+        }
+        log.finish();
+        self.end().await;
+    }
+
+    /// Sends the request and passes the response on, until it is complete.
+    async fn converse(
+        &mut self,
+        assign: Assign,
+        limits: Limits,
+        reply: &mpsc::Sender<Reply>,
+        log: &mut FunctionLog,
+        done: &mut Option<Done>,
+    ) -> Result<(), Failure> {
+        let message = protocol::encode(&ToWorker::Assign(assign))
+            .map_err(|error| Failure::Worker(error.to_string()))?;
+        if let Err(error) = self.socket.write_all(&message).await {
+            return Err(Failure::Worker(self.broken(error.into()).await));
+        }
+        drop(message);
+        let mut response = ResponseDecoder::new(limits);
+        loop {
+            match self.receive().await {
+                Ok(FromWorker::Log { stream, bytes }) => log.push(stream, &bytes),
+                Ok(FromWorker::Response { bytes }) => {
+                    response.push(&bytes);
+                    let (parts, end) = take_parts(&mut response, log);
+                    if !parts.is_empty() && reply.send(Ok(parts)).await.is_err() {
+                        // The client is gone: `serve` sees it too.
+                        return Err(Failure::Worker("the client went away".into()));
+                    }
+                    match end {
+                        Some(Err(failure)) => return Err(failure),
+                        Some(Ok(())) => return Ok(()),
+                        None => {}
+                    }
+                }
+                Ok(FromWorker::Done(last)) => {
+                    let failure = Failure::Worker(unanswered(&last.outcome));
+                    *done = Some(last);
+                    return Err(failure);
+                }
+                Ok(FromWorker::Ready) => {
+                    let text = format!("worker {} is ready a second time", self.pid);
+                    return Err(Failure::Worker(text));
+                }
+                Err(error) => return Err(Failure::Worker(self.broken(error).await)),
+            }
+        }
+    }
+
+    /// Takes what the worker still says once the response is complete.
+    async fn await_done(
+        &mut self,
+        log: &mut FunctionLog,
+        done: &mut Option<Done>,
+        stop: &CancellationToken,
+    ) {
+        let until = Instant::now() + DONE_GRACE;
+        while done.is_none() {
+            let message = tokio::select! {
+                message = timeout_at(until, self.receive()) => message,
+                () = stop.cancelled() => return,
+            };
+            match message {
+                Ok(Ok(FromWorker::Log { stream, bytes })) => log.push(stream, &bytes),
+                Ok(Ok(FromWorker::Done(last))) => *done = Some(last),
+                Ok(Ok(FromWorker::Response { .. } | FromWorker::Ready)) => {}
+                // It was killed in the middle of idling or is stuck: the answer is out already.
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// The parts of a response that are there, and its end if it is among them.
+fn take_parts(
+    response: &mut ResponseDecoder,
+    log: &mut FunctionLog,
+) -> (Vec<ResponseEvent>, Option<Result<(), Failure>>) {
+    let mut parts = Vec::new();
+    loop {
+        match response.next_event() {
+            Ok(None) => return (parts, None),
+            Ok(Some(ResponseEvent::Log(line))) => {
+                log.push(LogStream::Stderr, line.as_bytes());
+                log.push(LogStream::Stderr, b"\n");
+            }
+            Ok(Some(ResponseEvent::Failed(report))) => {
+                return (parts, Some(Err(Failure::Function(report))));
+            }
+            Ok(Some(ResponseEvent::End)) => {
+                parts.push(ResponseEvent::End);
+                return (parts, Some(Ok(())));
+            }
+            Ok(Some(part)) => parts.push(part),
+            Err(error) => {
+                let text = format!("the guest's response cannot be read: {error}");
+                return (parts, Some(Err(Failure::Worker(text))));
+            }
+        }
+    }
+}
+
+/// Why an instance that ended gave no response.
+fn unanswered(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Answered => "the guest waits for another request without a response".into(),
+        Outcome::Exited { status } => {
+            format!("the function's process exited with status {status} before its response")
+        }
+        Outcome::Panicked { report } => format!("the guest kernel panicked: {report}"),
+        Outcome::Failed { error } => error.clone(),
+    }
+}
+
+fn report(function: &str, id: &str, done: &Done, metrics: &Metrics) {
+    let timings = &done.timings;
+    for (stage, time) in [
+        (Stage::Create, timings.create),
+        (Stage::Restore, timings.restore),
+        (Stage::Run, timings.run),
+    ] {
+        metrics.took(function, stage, Duration::from_micros(time));
+    }
+    if let Outcome::Panicked { report } = &done.outcome {
+        tracing::error!(
+            function,
+            request = id,
+            "the guest kernel panicked: {report}"
+        );
+    }
+    tracing::debug!(function, request = id, ?timings, counters = ?done.counters, "instance ended");
+}

@@ -1,0 +1,160 @@
+//! A worker without a VM: says it is ready, then does what the request's path asks for.
+
+use std::io::Write;
+use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use sprout_agent::{Limits, Request, RequestDecoder, ResponseHead, frame};
+use sprout_vmm::worker::protocol::{
+    Done, FromWorker, LogStream, Outcome, Timings, ToWorker, WORKER_FD, receive, send,
+};
+
+/// Set for the processes that are workers, to the directory that gets their pids.
+pub const ENVIRONMENT: &str = "SPROUT_FAKE_WORKER";
+
+pub fn run() -> ! {
+    // SAFETY: the gateway starts workers with their socket under this number, and nothing else in
+    // this process uses it.
+    let socket = unsafe { UnixStream::from_raw_fd(WORKER_FD) };
+    let pids = std::env::var_os(ENVIRONMENT).expect("pid directory");
+    let pid = std::process::id();
+    let _ = std::fs::write(Path::new(&pids).join(pid.to_string()), "");
+    Worker { socket }.serve();
+    std::process::exit(0)
+}
+
+struct Worker {
+    socket: UnixStream,
+}
+
+impl Worker {
+    fn say(&mut self, message: FromWorker) {
+        if send(&mut self.socket, &message).is_err() {
+            std::process::exit(1);
+        }
+    }
+
+    fn respond(&mut self, bytes: Vec<u8>) {
+        self.say(FromWorker::Response { bytes });
+    }
+
+    fn done(&mut self, outcome: Outcome) {
+        let timings = Timings {
+            create: 500,
+            restore: 900,
+            run: 1500,
+            first_byte: 2000,
+            last_byte: 2100,
+        };
+        self.say(FromWorker::Done(Done {
+            outcome,
+            timings,
+            counters: vec![],
+        }));
+    }
+
+    fn text(&mut self, request: &Request, text: &str) {
+        let mut headers = vec![("x-seen-id".to_owned(), request.head.id.clone())];
+        headers.extend(
+            request
+                .head
+                .headers
+                .iter()
+                .filter(|(name, _)| name == "x-in")
+                .cloned(),
+        );
+        let mut bytes = ResponseHead {
+            status: 200,
+            headers,
+        }
+        .encode()
+        .expect("head");
+        frame::encode(&mut bytes, frame::FrameKind::Body, text.as_bytes()).expect("body");
+        frame::encode(&mut bytes, frame::FrameKind::End, b"").expect("end");
+        self.respond(bytes);
+        self.done(Outcome::Answered);
+    }
+
+    fn serve(&mut self) {
+        self.say(FromWorker::Ready);
+        let Ok(ToWorker::Assign(assign)) = receive(&self.socket) else {
+            return;
+        };
+        let mut requests = RequestDecoder::new(Limits::default());
+        requests.push(&assign.request);
+        let request = requests
+            .next_request()
+            .expect("valid request")
+            .expect("whole request");
+        self.say(FromWorker::Log {
+            stream: LogStream::Stdout,
+            bytes: b"called\n".to_vec(),
+        });
+        let url = &request.head.url;
+        let path = url.rsplit('/').next().unwrap_or_default();
+        match path {
+            "pid" => self.text(&request, &std::process::id().to_string()),
+            "snapshot" => self.text(&request, &assign.seed.snapshot_dir.display().to_string()),
+            "crash" => std::process::abort(),
+            "hang" => std::thread::sleep(Duration::from_secs(60)),
+            "slow" => {
+                std::thread::sleep(Duration::from_millis(500));
+                self.text(&request, "slow");
+            }
+            "exit" => self.done(Outcome::Exited { status: 3 }),
+            "panic" => self.done(Outcome::Panicked {
+                report: "at frame 1".into(),
+            }),
+            "unanswered" => self.done(Outcome::Answered),
+            "garbage" => self.respond(vec![0xff; 64]),
+            "noise" => {
+                let _ = self.socket.write_all(&[0xff; 64]);
+            }
+            "bad-header" => {
+                let headers = vec![("x".to_owned(), "a\r\nb: c".to_owned())];
+                self.respond(
+                    ResponseHead {
+                        status: 200,
+                        headers,
+                    }
+                    .encode()
+                    .expect("head"),
+                );
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            "fail" => {
+                let mut bytes = Vec::new();
+                let report = br#"{"message":"secret","stack":"secret"}"#;
+                frame::encode(&mut bytes, frame::FrameKind::Error, report).expect("report");
+                self.respond(bytes);
+                self.done(Outcome::Answered);
+            }
+            "stream" | "crash-inside" => {
+                let head = ResponseHead {
+                    status: 200,
+                    headers: vec![],
+                };
+                self.respond(head.encode().expect("head"));
+                for _ in 0..50 {
+                    let mut bytes = Vec::new();
+                    frame::encode(&mut bytes, frame::FrameKind::Body, &[b'x'; 10_000])
+                        .expect("body");
+                    self.respond(bytes);
+                }
+                if path == "crash-inside" {
+                    std::process::abort();
+                }
+                let mut bytes = Vec::new();
+                frame::encode(&mut bytes, frame::FrameKind::End, b"").expect("end");
+                self.respond(bytes);
+                self.done(Outcome::Answered);
+            }
+            _ => {
+                let body = String::from_utf8_lossy(&request.body).into_owned();
+                self.text(&request, &format!("{} {url} {body}", request.head.method));
+            }
+        }
+    }
+}
