@@ -11,14 +11,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// An operation on a file of the host failed.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was attempted, as a verb: "read", "create".
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// The operating system's answer.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Something in a source tree cannot be put into an image.
     #[error("{}: {reason}", path.display())]
@@ -83,10 +83,10 @@ impl Error {
         action: &'static str,
         path: &'a Path,
     ) -> impl FnOnce(io::Error) -> Error + 'a {
-        move |source| Error::Io {
+        move |cause| Error::Io {
             action,
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 

@@ -29,7 +29,7 @@ pub fn npm(package: &NpmPackage, tree: &mut Tree) -> Result<Source> {
         Command::new("npm")
             .args([
                 "pack",
-                "--silent",
+                "--loglevel=error",
                 "--ignore-scripts",
                 "--fetch-retries=1",
                 &spec,
@@ -42,7 +42,7 @@ pub fn npm(package: &NpmPackage, tree: &mut Tree) -> Result<Source> {
     if !output.status.success() {
         return Err(failed(format!(
             "npm failed: {}. Is the network reachable? `npm pack {spec}` shows more",
-            last_words(&output)
+            complaint(&output)
         )));
     }
     let file = only_file(directory.path(), ".tgz").map_err(failed)?;
@@ -91,7 +91,7 @@ pub fn debian(package: &DebianPackage, tree: &mut Tree) -> Result<Source> {
     if !output.status.success() {
         return Err(failed(format!(
             "apt-get failed: {}. Is the network reachable? `apt-get update` renews the package lists",
-            last_words(&output)
+            complaint(&output)
         )));
     }
     let file = only_file(directory.path(), ".deb").map_err(failed)?;
@@ -145,7 +145,7 @@ fn deb_version(file: &Path) -> Result<String, String> {
         "install Debian's dpkg",
     )?;
     if !output.status.success() {
-        return Err(format!("dpkg-deb failed: {}", last_words(&output)));
+        return Err(format!("dpkg-deb failed: {}", complaint(&output)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -193,15 +193,14 @@ fn run(command: &mut Command, name: &str, remedy: &str) -> Result<Output, String
         })
 }
 
-/// The lines of a failed command's error output that tell most.
-fn last_words(output: &Output) -> String {
+/// The first lines of a failed command's error output that are not mere warnings.
+fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let useful = |line: &&str| {
         let line = line.to_ascii_lowercase();
         !line.is_empty() && !line.starts_with("npm warn") && !line.starts_with("w:")
     };
-    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(useful).collect();
-    lines.drain(..lines.len().saturating_sub(3));
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(useful).take(3).collect();
     if lines.is_empty() {
         format!("it gave no reason ({})", output.status)
     } else {
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_leave_warnings_out() {
+    fn a_complaint_leaves_warnings_out() {
         let output = Command::new("sh")
             .args([
                 "-c",
@@ -247,6 +246,6 @@ mod tests {
             ])
             .output()
             .unwrap();
-        assert_eq!(last_words(&output), "npm error code E404");
+        assert_eq!(complaint(&output), "npm error code E404");
     }
 }
