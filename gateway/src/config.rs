@@ -46,7 +46,7 @@ impl Config {
             workers: 8,
             max_workers: 32,
             queue: 128,
-            connections: 1024,
+            connections: 512,
             timeout: Duration::from_secs(30),
             max_request_body: 8 << 20,
             response_limits: Limits::default(),

@@ -23,4 +23,5 @@ pub mod pool;
 pub mod registry;
 pub mod server;
 pub mod spawn;
+pub mod units;
 pub mod worker;
