@@ -3,14 +3,15 @@
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFile;
 use crate::fs::inode::{Inode, Mode};
+use crate::fs::locks;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Most descriptors a table can have whatever the limit (`/proc/sys/fs/nr_open`).
 pub const NR_OPEN: u64 = 1 << 20;
-/// The soft limit a program starts with.
-pub const DEFAULT_LIMIT: u64 = 1024;
+/// The soft RLIMIT_NOFILE a program starts with.
+pub const DEFAULT_LIMIT: u64 = 1 << 16;
 
 /// Names who holds POSIX record locks: one descriptor table, as Linux' `files_struct`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +100,15 @@ impl FdTable {
         }
         self.store(index, Slot { file, close_on_exec });
         Ok(index as i32)
+    }
+
+    /// EMFILE if [`FdTable::insert`] would fail: to be known before a file is created.
+    pub fn check_room(&self) -> Result<()> {
+        let used = self.slots.iter().skip(self.lowest_free).take_while(|s| s.is_some()).count();
+        match ((self.lowest_free + used) as u64) < self.limit {
+            true => Ok(()),
+            false => Err(Errno::EMFILE),
+        }
     }
 
     fn store(&mut self, index: usize, slot: Slot) -> Option<Slot> {
@@ -194,6 +204,12 @@ impl FdTable {
             .iter()
             .enumerate()
             .filter_map(|(fd, slot)| slot.as_ref().map(|slot| (fd as i32, &slot.file)))
+    }
+}
+
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        locks::release_owner(locks::Owner::Table(self.id));
     }
 }
 

@@ -5,7 +5,9 @@
 //! time-outs and signals are the system-call layer's.
 
 use crate::errno::{Errno, Result};
-use crate::fs::inode::{Inode, Metadata};
+use crate::fs::inode::{FileKind, Inode, InodeId, Metadata};
+use crate::fs::inotify::{self, mask};
+use crate::fs::locks;
 use crate::io::{Destination, Source};
 use crate::mm::{AddressSpace, FileMapping};
 use crate::sync::Lock;
@@ -110,6 +112,7 @@ pub struct OpenFile {
     flags: AtomicU32,
     offset: Lock<u64>,
     path: Vec<u8>,
+    directory: Option<InodeId>,
 }
 
 /// Flags fcntl(F_SETFL) can change.
@@ -119,11 +122,46 @@ const SETTABLE: OpenFlags =
 impl OpenFile {
     /// Opens `file` under absolute `path` (empty: none) with `flags`.
     pub fn new(file: Arc<dyn File>, flags: OpenFlags, path: Vec<u8>) -> Arc<OpenFile> {
+        Self::opened_in(file, flags, path, None)
+    }
+
+    /// As [`OpenFile::new`], for an entry of `directory`, whose watchers are told what happens.
+    pub fn opened_in(
+        file: Arc<dyn File>,
+        flags: OpenFlags,
+        path: Vec<u8>,
+        directory: Option<InodeId>,
+    ) -> Arc<OpenFile> {
         let kept = flags
             - (OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC)
             - OpenFlags::CLOEXEC;
         file.flags_changed(kept);
-        Arc::new(OpenFile { file, flags: AtomicU32::new(kept.bits()), offset: Lock::new(0), path })
+        let flags = AtomicU32::new(kept.bits());
+        let open = OpenFile { file, flags, offset: Lock::new(0), path, directory };
+        open.notify(mask::OPEN);
+        Arc::new(open)
+    }
+
+    /// Tells watchers of the file and its directory of an event.
+    pub fn notify(&self, mask: u32) {
+        if !inotify::active() {
+            return;
+        }
+        let Some(inode) = self.file.inode() else {
+            return;
+        };
+        inotify::notify_self(inode.id(), mask);
+        if let (Some(directory), Some(name)) =
+            (self.directory, self.path.rsplit(|&byte| byte == b'/').next())
+        {
+            let is_directory = inode.kind() == FileKind::Directory;
+            inotify::notify_entry(directory, mask, 0, name, is_directory);
+        }
+    }
+
+    /// Who locks of the open file description belong to.
+    pub fn lock_owner(&self) -> locks::Owner {
+        locks::Owner::File(core::ptr::from_ref(self).addr())
     }
 
     /// The file behind it.
@@ -175,12 +213,16 @@ impl OpenFile {
         if !self.file.seekable() {
             return self.file.write_at(src, 0);
         }
-        let mut offset = self.offset.lock();
-        if self.flags().contains(OpenFlags::APPEND) {
-            *offset = self.file.metadata()?.size;
-        }
-        let n = self.file.write_at(src, *offset)?;
-        *offset += n as u64;
+        let n = {
+            let mut offset = self.offset.lock();
+            if self.flags().contains(OpenFlags::APPEND) {
+                *offset = self.file.metadata()?.size;
+            }
+            let n = self.file.write_at(src, *offset)?;
+            *offset += n as u64;
+            n
+        };
+        self.notify(mask::MODIFY);
         Ok(n)
     }
 
@@ -206,11 +248,24 @@ impl OpenFile {
         if self.flags().contains(OpenFlags::APPEND) {
             offset = self.file.metadata()?.size;
         }
-        self.file.write_at(src, offset)
+        let n = self.file.write_at(src, offset)?;
+        self.notify(mask::MODIFY);
+        Ok(n)
     }
 
     /// The file offset, locked (lseek, getdents, sendfile).
     pub fn offset(&self) -> crate::sync::LockGuard<'_, u64> {
         self.offset.lock()
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let closed = match self.flags().writable() {
+            true => mask::CLOSE_WRITE,
+            false => mask::CLOSE_NOWRITE,
+        };
+        self.notify(closed);
+        locks::release_owner(self.lock_owner());
     }
 }

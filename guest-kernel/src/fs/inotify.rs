@@ -271,6 +271,11 @@ pub fn fresh_cookie() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Whether there is any watch: if not, events need not be made.
+pub fn active() -> bool {
+    WATCHES.load(Ordering::Relaxed) > 0
+}
+
 /// Something happened to entry `name` of directory `directory`.
 pub fn notify_entry(directory: InodeId, mask: u32, cookie: u32, name: &[u8], is_directory: bool) {
     let mask = if is_directory { mask | mask::ISDIR } else { mask };
@@ -283,7 +288,7 @@ pub fn notify_self(inode: InodeId, mask: u32) {
 }
 
 fn notify(inode: InodeId, mask: u32, cookie: u32, name: &[u8]) {
-    if WATCHES.load(Ordering::Relaxed) == 0 {
+    if !active() {
         return;
     }
     let instances: Vec<Arc<Inotify>> =

@@ -1,6 +1,7 @@
 //! Path resolution (`path_resolution(7)`).
 
 use crate::errno::{Errno, Result};
+use crate::fs::fd::FsContext;
 use crate::fs::file::File;
 use crate::fs::inode::{FileKind, Inode, LinkTarget, NAME_MAX};
 use crate::fs::mount;
@@ -161,6 +162,22 @@ pub fn resolve(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<Fou
         End::Entry(entry) => entry.found(),
         End::File(_) => Err(Errno::ENXIO),
     }
+}
+
+/// Something to open: what [`locate`] finds.
+pub struct Located {
+    /// The inode.
+    pub inode: Arc<dyn Inode>,
+    /// Its absolute path.
+    pub path: Vec<u8>,
+}
+
+/// Resolves `path`, following links, for a process that stands at `fs`.
+pub fn locate(fs: &FsContext, path: &[u8]) -> Result<Located> {
+    let context = Context { root: &fs.root, start: &fs.cwd };
+    let found = resolve(&context, path, Follow::Always)?;
+    let path = found.path(&fs.root);
+    Ok(Located { inode: found.inode, path })
 }
 
 /// Resolves `path` to an entry to be created, removed or renamed. `otherwise`: the error for a path

@@ -7,6 +7,7 @@ mod console;
 mod input;
 mod memory;
 
+pub(in crate::fs) use console::set_terminals;
 pub use console::{Console, console, console_input_queue};
 pub use input::{Channel, channel_queue};
 

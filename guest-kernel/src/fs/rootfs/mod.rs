@@ -36,7 +36,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use data::Budget;
-pub use file::{RegularFile, seal};
+pub use file::{Allocate, RegularFile, seal};
 pub use node::Node;
 
 /// `f_type` of tmpfs.
@@ -78,6 +78,13 @@ impl Tree {
     /// A file system without names, for files that never get one (memfd).
     pub fn nameless(pages: u64) -> Arc<Tree> {
         Self::new(None, pages)
+    }
+
+    /// A new file without a name.
+    pub fn unnamed_file(self: &Arc<Self>, mode: Mode) -> Arc<Node> {
+        let node = Node::create(self, &NewInode::of(FileKind::Regular, mode), None);
+        node.state().nlink = 0;
+        node
     }
 
     fn new(lower: Option<Image>, pages: u64) -> Arc<Tree> {
