@@ -27,7 +27,8 @@ struct Entry {
 impl Expectations {
     /// Reads the list; an entry without a reason or one that names no case is an error.
     pub fn read(path: &Path, cases: &[String]) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         Self::parse(&text, cases).with_context(|| format!("in {}", path.display()))
     }
 
@@ -54,7 +55,10 @@ impl Expectations {
 }
 
 fn covers(entry: &str, case: &str) -> bool {
-    case == entry || case.strip_prefix(entry).is_some_and(|rest| rest.starts_with('/'))
+    case == entry
+        || case
+            .strip_prefix(entry)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -62,21 +66,35 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Expectations> {
-        Expectations::parse(text, &["fork".into(), "death/hup".into(), "death/int".into()])
+        Expectations::parse(
+            text,
+            &["fork".into(), "death/hup".into(), "death/int".into()],
+        )
     }
 
     #[test]
     fn an_entry_covers_a_case_or_all_of_a_program() {
         let list = parse("[expected-fail]\n\"death\" = { reason = \"r\" }").expect("valid");
-        assert_eq!((list.reason("death/int"), list.reason("fork")), (Some("r"), None));
+        assert_eq!(
+            (list.reason("death/int"), list.reason("fork")),
+            (Some("r"), None)
+        );
         let list = parse("[expected-fail]\n\"death/hup\" = { reason = \"r\" }").expect("valid");
-        assert_eq!((list.reason("death/hup"), list.reason("death/int")), (Some("r"), None));
+        assert_eq!(
+            (list.reason("death/hup"), list.reason("death/int")),
+            (Some("r"), None)
+        );
     }
 
     #[test]
     fn reasons_and_real_names_are_demanded() {
         assert!(parse("[expected-fail]\n\"fork\" = { reason = \" \" }").is_err());
         assert!(parse("[expected-fail]\n\"gone\" = { reason = \"r\" }").is_err());
-        assert!(parse("").expect("an empty list is fine").reason("fork").is_none());
+        assert!(
+            parse("")
+                .expect("an empty list is fine")
+                .reason("fork")
+                .is_none()
+        );
     }
 }

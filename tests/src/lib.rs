@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod expectations;
+pub mod gateway;
 pub mod programs;
 pub mod run;
 pub mod sprout;
+pub mod store;
 
 use std::path::{Path, PathBuf};
 

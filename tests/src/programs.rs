@@ -37,18 +37,27 @@ pub struct Case {
 /// source declares one; a program without such a line is run once, without arguments.
 pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    let entries = fs::read_dir(sources).with_context(|| format!("reading {}", sources.display()))?;
+    let entries =
+        fs::read_dir(sources).with_context(|| format!("reading {}", sources.display()))?;
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "c") {
             continue;
         }
-        let program = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let program = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let source =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let declared = declared_cases(&program, &source);
         if declared.is_empty() {
-            cases.push(Case { name: program.clone(), program, args: Vec::new() });
+            cases.push(Case {
+                name: program.clone(),
+                program,
+                args: Vec::new(),
+            });
         } else {
             cases.extend(declared);
         }
@@ -101,7 +110,11 @@ fn compile(source: &Path, binary: &Path) -> Result<()> {
         .output()
         .context("the test programs need gcc and a static C library (Debian: gcc, libc6-dev)")?;
     if !output.status.success() || !output.stderr.is_empty() {
-        bail!("compiling {}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "compiling {}:\n{}",
+            source.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }
@@ -118,8 +131,14 @@ mod tests {
 
     #[test]
     fn case_lines_declare_names_and_arguments() {
-        let cases = declared_cases("p", "// About.\n// case a: one two\n// case b:\nint main;\n");
-        let shown: Vec<_> = cases.iter().map(|c| (c.name.as_str(), c.args.len())).collect();
+        let cases = declared_cases(
+            "p",
+            "// About.\n// case a: one two\n// case b:\nint main;\n",
+        );
+        let shown: Vec<_> = cases
+            .iter()
+            .map(|c| (c.name.as_str(), c.args.len()))
+            .collect();
         assert_eq!(shown, [("p/a", 2), ("p/b", 0)]);
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// What a finished (or killed) command left behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its whole standard output.
     pub stdout: Vec<u8>,
@@ -19,9 +19,16 @@ pub struct Outcome {
     /// The exit status as a shell shows it: 128 + n after death by signal n; none if it ran into
     /// the deadline and was killed.
     pub status: Option<i32>,
+    /// The signal that ended the command itself, if one did.
+    pub killed_by: Option<i32>,
 }
 
 impl Outcome {
+    /// Whether a shell could tell the two apart.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        (&self.stdout, &self.stderr, self.status) == (&other.stdout, &other.stderr, other.status)
+    }
+
     /// Standard output as text.
     pub fn out(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
@@ -35,7 +42,9 @@ impl Outcome {
 
 /// The status a shell would show.
 pub fn shell_status(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 /// Runs `command` in a process group of its own with no input, and kills that group at the deadline.
@@ -57,6 +66,7 @@ pub fn run(command: &mut Command, deadline: Duration) -> Result<Outcome> {
         stdout: out.join().unwrap_or_default(),
         stderr: err.join().unwrap_or_default(),
         status: status.map(shell_status),
+        killed_by: status.and_then(|status| status.signal()),
     })
 }
 
@@ -102,25 +112,36 @@ mod tests {
 
     #[test]
     fn reports_output_and_status() {
-        let outcome =
-            run(Command::new("sh").args(["-c", "echo a; echo b >&2; exit 3"]), SECOND * 10)
-                .expect("sh runs");
-        assert_eq!((outcome.out().as_str(), outcome.err().as_str()), ("a\n", "b\n"));
+        let outcome = run(
+            Command::new("sh").args(["-c", "echo a; echo b >&2; exit 3"]),
+            SECOND * 10,
+        )
+        .expect("sh runs");
+        assert_eq!(
+            (outcome.out().as_str(), outcome.err().as_str()),
+            ("a\n", "b\n")
+        );
         assert_eq!(outcome.status, Some(3));
     }
 
     #[test]
     fn death_by_signal_is_128_plus_its_number() {
-        let outcome =
-            run(Command::new("sh").args(["-c", "kill -TERM $$"]), SECOND * 10).expect("sh runs");
+        let outcome = run(
+            Command::new("sh").args(["-c", "kill -TERM $$"]),
+            SECOND * 10,
+        )
+        .expect("sh runs");
         assert_eq!(outcome.status, Some(143));
     }
 
     #[test]
     fn the_deadline_kills_the_whole_group() {
         let start = Instant::now();
-        let outcome = run(Command::new("sh").args(["-c", "echo x; sleep 60 & sleep 60"]), SECOND)
-            .expect("sh runs");
+        let outcome = run(
+            Command::new("sh").args(["-c", "echo x; sleep 60 & sleep 60"]),
+            SECOND,
+        )
+        .expect("sh runs");
         assert_eq!((outcome.status, outcome.out().as_str()), (None, "x\n"));
         assert!(start.elapsed() < SECOND * 30);
     }

@@ -27,7 +27,14 @@ fn locate() -> Result<PathBuf> {
     let target = crate::target_dir();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "--package", "sprout-gateway", "--bin", "sprout"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "sprout-gateway",
+            "--bin",
+            "sprout",
+        ])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(crate::source_dir())
@@ -46,7 +53,12 @@ pub fn command() -> Result<Command> {
 
 /// Whether this machine can run virtual machines at all; the error is one line for people.
 pub fn kvm() -> Result<()> {
-    OpenOptions::new().read(true).write(true).open("/dev/kvm").map(drop).map_err(|error| {
-        anyhow::anyhow!("no virtual machines here: /dev/kvm can't be opened ({error})")
-    })
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .map(drop)
+        .map_err(|error| {
+            anyhow::anyhow!("no virtual machines here: /dev/kvm can't be opened ({error})")
+        })
 }

@@ -43,7 +43,9 @@ fn trials(only_list: bool) -> Result<Vec<Trial>> {
         .map(|case| {
             let reason = expectations.reason(&case.name).map(str::to_owned);
             let out = out.clone();
-            Trial::test(case.name.clone(), move || check(&case, &out, reason.as_deref()))
+            Trial::test(case.name.clone(), move || {
+                check(&case, &out, reason.as_deref())
+            })
         })
         .collect())
 }
@@ -66,17 +68,25 @@ fn compare(case: &Case, out: &Path) -> Result<Option<String>> {
     let program = programs::binary(out, case);
     let native = native(case, &program).context("natively")?;
     let sentry = in_sentry(case, &program).context("in the sentry")?;
-    Ok((native != sentry).then(|| describe(&native, &sentry)))
+    Ok((!native.looks_like(&sentry)).then(|| describe(&native, &sentry)))
 }
 
 fn native(case: &Case, program: &Path) -> Result<Outcome> {
     let home = tempfile::tempdir()?;
-    run(Command::new(program).args(&case.args).current_dir(home.path()), DEADLINE)
+    run(
+        Command::new(program)
+            .args(&case.args)
+            .current_dir(home.path()),
+        DEADLINE,
+    )
 }
 
 fn in_sentry(case: &Case, program: &PathBuf) -> Result<Outcome> {
     let mut command = sprout::command()?;
-    command.args(["run", "--memory", MEMORY, "--"]).arg(program).args(&case.args);
+    command
+        .args(["run", "--memory", MEMORY, "--"])
+        .arg(program)
+        .args(&case.args);
     run(&mut command, DEADLINE)
 }
 
@@ -84,13 +94,21 @@ fn describe(native: &Outcome, sentry: &Outcome) -> String {
     let mut text = String::new();
     if native.status != sentry.status {
         let show = |status: Option<i32>| {
-            status.map_or_else(|| format!("still running after {DEADLINE:?}"), |s| s.to_string())
+            status.map_or_else(
+                || format!("still running after {DEADLINE:?}"),
+                |s| s.to_string(),
+            )
         };
-        text += &format!("exit status: {} expected, got {}\n", show(native.status), show(sentry.status));
+        text += &format!(
+            "exit status: {} expected, got {}\n",
+            show(native.status),
+            show(sentry.status)
+        );
     }
-    for (name, expected, got) in
-        [("stdout", native.out(), sentry.out()), ("stderr", native.err(), sentry.err())]
-    {
+    for (name, expected, got) in [
+        ("stdout", native.out(), sentry.out()),
+        ("stderr", native.err(), sentry.err()),
+    ] {
         if expected != got {
             text += &first_difference(name, &expected, &got);
         }

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Runs a bundle of `sprout-bundle` with the `sprout` binary beside it: every case in the sentry,
+# compared with what was recorded natively. For a machine with hardware virtualization and no more
+# than busybox (see ci/machine). Last line: `N passed, N failed`.
+#
+#   ./run.sh [-any] [NAME...]   -any: accept ring-3 mode; NAME: only these cases
+set -u
+cd "$(dirname "$0")" || exit 2
+export SPROUT_HOME="${SPROUT_HOME:-/tmp/sprout-home}"
+out=/tmp/sprout-case
+mkdir -p "$SPROUT_HOME" "$out"
+
+any=''
+if [ "${1:-}" = -any ]; then
+    any=1
+    shift
+fi
+
+passed=0 failed=0
+check() { # check NAME COMMAND...: counts a command as a test
+    name=$1
+    shift
+    if "$@" >"$out/text" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED $name"
+        head -20 "$out/text"
+    fi
+}
+
+if [ -z "$any" ]; then
+    # What is tested here must be hardware mode, or the result says nothing about it.
+    check doctor sh -c './sprout doctor | tee /dev/stderr | grep -qi "hardware"'
+    check mode sh -c './sprout run --stats -- programs/hello 2>&1 | tee /dev/stderr |
+        grep -Eqi "mode[^a-z]*hardware"'
+fi
+
+show() { # show WHAT WANTED GOT
+    echo "  $1:"
+    diff "$2" "$3" 2>/dev/null | head -12
+}
+
+for dir in cases/*; do
+    name=${dir#cases/}
+    [ $# -eq 0 ] || case " $* " in *" $name "*) ;; *) continue ;; esac
+    # The differential tests keep the list of known failures honest.
+    [ ! -e "$dir/expected-fail" ] || continue
+    program=$(cat "$dir/program")
+    run_case() {
+        set --
+        while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
+        timeout 60 ./sprout run --memory 64M -- "programs/$program" "$@" \
+            >"$out/stdout" 2>"$out/stderr" </dev/null
+    }
+    run_case
+    status=$?
+    same=1
+    [ "$status" = "$(cat "$dir/status")" ] || same=''
+    cmp -s "$dir/stdout" "$out/stdout" || same=''
+    cmp -s "$dir/stderr" "$out/stderr" || same=''
+    if [ -n "$same" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED $name: status $(cat "$dir/status") expected, got $status"
+        cmp -s "$dir/stdout" "$out/stdout" || show stdout "$dir/stdout" "$out/stdout"
+        cmp -s "$dir/stderr" "$out/stderr" || show stderr "$dir/stderr" "$out/stderr"
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,427 @@
+//! Inputs that lie: corrupt images and snapshots, and a guest that rings the doorbell itself. None
+//! may make the VMM panic, die or hang, and each must be answered with an error that says what is
+//! wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::{Arguments, Trial};
+use sprout_tests::run::{Outcome, run};
+use sprout_tests::store::Store;
+use sprout_tests::{programs, source_dir, sprout, target_dir};
+
+/// The sentry's doorbell, as in `sprout_abi::layout::DOORBELL_PORT`.
+const DOORBELL_PORT: &str = "0x0e70";
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Bytes to flip at a time in a corrupt image: positions within the metadata, which comes first.
+const FLIPS: usize = 24;
+
+type Test = fn() -> Result<()>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let tests: [(&str, Test); 6] = [
+        ("a_guest_that_rings_the_doorbell_harms_nobody", doorbell),
+        ("a_truncated_or_foreign_image_is_refused", broken_image),
+        ("an_image_with_flipped_metadata_is_survived", flipped_image),
+        (
+            "a_snapshot_with_any_broken_part_is_refused",
+            broken_snapshot,
+        ),
+        ("a_program_that_is_none_is_refused", broken_program),
+        ("wrong_command_lines_are_refused", wrong_command_lines),
+    ];
+    let trials = tests
+        .into_iter()
+        .map(|(name, test)| {
+            Trial::test(name, move || {
+                sprout::kvm()
+                    .and_then(|()| test())
+                    .map_err(|error| format!("{error:?}").into())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Nothing that happened was the VMM's own failure.
+fn ensure_no_harm(outcome: &Outcome, what: &str) -> Result<()> {
+    let text = outcome.err();
+    ensure!(
+        outcome.killed_by.is_none(),
+        "{what}: sprout itself died by signal {:?}\n{text}",
+        outcome.killed_by
+    );
+    ensure!(
+        outcome.status.is_some(),
+        "{what}: still running after {DEADLINE:?}\n{text}"
+    );
+    ensure!(
+        !text.contains("panicked at") && !text.contains("RUST_BACKTRACE"),
+        "{what}: a panic:\n{text}"
+    );
+    Ok(())
+}
+
+/// An error was reported as one should be: by exit status and by words.
+fn ensure_refused(outcome: &Outcome, what: &str) -> Result<()> {
+    ensure_no_harm(outcome, what)?;
+    ensure!(
+        outcome.status != Some(0),
+        "{what}: accepted\n{}",
+        outcome.out()
+    );
+    ensure!(
+        !outcome.err().trim().is_empty(),
+        "{what}: refused without a word"
+    );
+    Ok(())
+}
+
+fn compile(name: &str, flags: &[String]) -> Result<PathBuf> {
+    let out = target_dir().join("sprout-tests/hostile");
+    fs::create_dir_all(&out)?;
+    let binary = out.join(name);
+    let source = source_dir().join("hostile").join(format!("{name}.c"));
+    let compiled = run(
+        Command::new("gcc")
+            .args(["-static", "-O1", "-Wall", "-Werror"])
+            .args(flags)
+            .arg("-o")
+            .arg(&binary)
+            .arg(source),
+        DEADLINE,
+    )?;
+    ensure!(
+        compiled.status == Some(0),
+        "compiling {name}.c:\n{}",
+        compiled.err()
+    );
+    Ok(binary)
+}
+
+fn doorbell() -> Result<()> {
+    let program = compile("doorbell", &[format!("-DDOORBELL_PORT={DOORBELL_PORT}")])?;
+    let mut command = sprout::command()?;
+    command.args(["run", "--memory", "64M", "--"]).arg(program);
+    let outcome = run(&mut command, DEADLINE)?;
+    ensure_no_harm(&outcome, "doorbell")?;
+    ensure!(outcome.out().starts_with("ringing\n"), "{outcome:?}");
+    if outcome.out().contains("wild addresses rung") {
+        // Ring-3 mode: the port is open to the program. What its requests did to its own machine
+        // is its own affair; the VMM has survived.
+        return Ok(());
+    }
+    ensure!(
+        outcome.status == Some(139),
+        "neither let through nor stopped by SIGSEGV: {:?}\n{}",
+        outcome.status,
+        outcome.err()
+    );
+    Ok(())
+}
+
+/// A store with one small image named `small:1` in it, and that image's file.
+fn small_image() -> Result<(tempfile::TempDir, PathBuf)> {
+    let home = tempfile::tempdir()?;
+    let root = tempfile::tempdir()?;
+    let sources = source_dir().join("programs");
+    let out = target_dir().join("sprout-tests/programs");
+    let cases: Vec<_> = programs::cases(&sources)?
+        .into_iter()
+        .filter(|case| case.name == "hello")
+        .collect();
+    programs::build(&sources, &out, &cases)?;
+    fs::create_dir_all(root.path().join("bin"))?;
+    fs::copy(out.join("hello"), root.path().join("bin/hello"))?;
+    for n in 0..200 {
+        fs::write(
+            root.path().join(format!("file-with-a-name-{n}")),
+            format!("content {n}"),
+        )?;
+    }
+    let mut command = sprout::command()?;
+    command
+        .env("SPROUT_HOME", home.path())
+        .args(["image", "build"])
+        .arg(root.path());
+    let built = run(command.args(["--name", "small:1"]), DEADLINE)?;
+    ensure!(
+        built.status == Some(0),
+        "building the image:\n{}",
+        built.err()
+    );
+    let image = fs::read_dir(home.path().join("images"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|e| e == "erofs"))
+        .context("the store has no image file")?;
+    Ok((home, image))
+}
+
+fn run_from_image(home: &Path) -> Result<Outcome> {
+    let mut command = sprout::command()?;
+    command.env("SPROUT_HOME", home);
+    run(
+        command.args([
+            "run",
+            "--image",
+            "small:1",
+            "--memory",
+            "64M",
+            "--",
+            "/bin/hello",
+        ]),
+        DEADLINE,
+    )
+}
+
+/// Puts other bytes where the store keeps an image, which may be read-only.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::remove_file(path)?;
+    fs::write(path, bytes)?;
+    Ok(())
+}
+
+fn broken_image() -> Result<()> {
+    let (home, image) = small_image()?;
+    let good = fs::read(&image)?;
+    let outcome = run_from_image(home.path())?;
+    ensure!(
+        outcome.status == Some(7),
+        "the sound image does not run: {outcome:?}"
+    );
+    let mut wrong_magic = good.clone();
+    *wrong_magic
+        .get_mut(1024)
+        .context("the image has no superblock")? ^= 0xff;
+    let variants: [(&str, Vec<u8>); 6] = [
+        ("empty", Vec::new()),
+        ("one byte", vec![0xe2]),
+        ("only zeros", vec![0; good.len()]),
+        (
+            "cut in the superblock",
+            good[..1040.min(good.len())].to_vec(),
+        ),
+        ("cut in half", good[..good.len() / 2].to_vec()),
+        ("another magic", wrong_magic),
+    ];
+    for (what, bytes) in variants {
+        replace(&image, &bytes)?;
+        ensure_refused(&run_from_image(home.path())?, what)?;
+    }
+    fs::remove_file(&image)?;
+    ensure_refused(&run_from_image(home.path())?, "missing")
+}
+
+fn flipped_image() -> Result<()> {
+    let (home, image) = small_image()?;
+    let good = fs::read(&image)?;
+    let mut seed = 12345_usize;
+    for _ in 0..FLIPS {
+        let mut bad = good.clone();
+        let mut places = Vec::new();
+        for _ in 0..4 {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            // The superblock, the inodes and the directories lie in the first blocks.
+            let place = 1024 + (seed >> 33) % good.len().min(48 << 10).saturating_sub(1024).max(1);
+            if let Some(byte) = bad.get_mut(place) {
+                *byte ^= ((seed >> 16) as u8) | 1;
+                places.push(place);
+            }
+        }
+        replace(&image, &bad)?;
+        let outcome = run_from_image(home.path())?;
+        ensure_no_harm(&outcome, &format!("flipped bytes at {places:?}"))?;
+    }
+    Ok(())
+}
+
+fn broken_snapshot() -> Result<()> {
+    let store = Store::of_tests();
+    store.ensure_image()?;
+    store.deploy("hello")?;
+    let original = store.snapshot_of("hello")?;
+    let name = "broken-for-tests";
+    let copy = original.with_file_name(name);
+    let restore = || -> Result<Outcome> { store.run(&["restore", name], DEADLINE) };
+    let refresh = || -> Result<()> {
+        if copy.exists() {
+            fs::remove_dir_all(&copy)?;
+        }
+        let copied = run(
+            Command::new("cp")
+                .args(["-r", "--sparse=always"])
+                .arg(&original)
+                .arg(&copy),
+            DEADLINE,
+        )?;
+        ensure!(
+            copied.status == Some(0),
+            "copying the snapshot:\n{}",
+            copied.err()
+        );
+        Ok(())
+    };
+    let result = (|| {
+        refresh()?;
+        let sound = restore()?;
+        ensure!(
+            sound.status == Some(0),
+            "the sound copy does not restore: {:?}\n{}",
+            sound.status,
+            sound.err()
+        );
+        for (what, damage) in DAMAGES {
+            refresh()?;
+            damage(&copy).with_context(|| format!("preparing: {what}"))?;
+            ensure_refused(&restore()?, what)?;
+        }
+        Ok(())
+    })();
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    result
+}
+
+type Damage = fn(&Path) -> Result<()>;
+
+/// Each part of a snapshot, broken in each way that matters.
+const DAMAGES: &[(&str, Damage)] = &[
+    ("manifest cut in half", |dir| {
+        cut(&dir.join("manifest.json"), 2)
+    }),
+    ("manifest empty", |dir| {
+        Ok(fs::write(dir.join("manifest.json"), "")?)
+    }),
+    ("manifest is other JSON", |dir| {
+        Ok(fs::write(dir.join("manifest.json"), "[1, 2]")?)
+    }),
+    ("manifest missing", |dir| {
+        Ok(fs::remove_file(dir.join("manifest.json"))?)
+    }),
+    ("manifest of another version", |dir| {
+        let path = dir.join("manifest.json");
+        let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+        let fields = manifest
+            .as_object_mut()
+            .context("the manifest is no object")?;
+        let mut changed = 0;
+        for (name, value) in fields.iter_mut() {
+            if name.contains("version") && value.is_number() {
+                *value = 999.into();
+                changed += 1;
+            }
+        }
+        ensure!(changed > 0, "the manifest has no version");
+        Ok(fs::write(path, manifest.to_string())?)
+    }),
+    ("state flipped", |dir| flip(&dir.join("state.bin"))),
+    ("state cut in half", |dir| cut(&dir.join("state.bin"), 2)),
+    ("state empty", |dir| {
+        Ok(fs::write(dir.join("state.bin"), "")?)
+    }),
+    ("state missing", |dir| {
+        Ok(fs::remove_file(dir.join("state.bin"))?)
+    }),
+    ("memory cut in half", |dir| cut(&dir.join("memory"), 2)),
+    ("memory one byte short", |dir| {
+        let path = dir.join("memory");
+        let length = fs::metadata(&path)?.len();
+        Ok(fs::OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .set_len(length - 1)?)
+    }),
+    ("memory missing", |dir| {
+        Ok(fs::remove_file(dir.join("memory"))?)
+    }),
+];
+
+fn cut(path: &Path, divisor: u64) -> Result<()> {
+    let length = fs::metadata(path)?.len();
+    Ok(fs::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .set_len(length / divisor)?)
+}
+
+fn flip(path: &Path) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).context("the part is empty")? ^= 0x55;
+    Ok(fs::write(path, bytes)?)
+}
+
+fn broken_program() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let sound = fs::read(compile(
+        "doorbell",
+        &[format!("-DDOORBELL_PORT={DOORBELL_PORT}")],
+    )?)?;
+    let mut wrong_entry = sound.clone();
+    wrong_entry[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut wild_headers = sound.clone();
+    wild_headers[32..40].copy_from_slice(&(u64::MAX - 7).to_le_bytes());
+    let mut many_headers = sound.clone();
+    many_headers[56..58].copy_from_slice(&u16::MAX.to_le_bytes());
+    let mut huge_segment = sound.clone();
+    // The first program header's p_memsz.
+    huge_segment[64 + 40..64 + 48].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+    let variants: [(&str, Vec<u8>); 7] = [
+        ("empty", Vec::new()),
+        ("text", b"not a program\n".to_vec()),
+        ("cut after the header", sound[..64].to_vec()),
+        ("entry outside the address space", wrong_entry),
+        ("program headers outside the file", wild_headers),
+        ("too many program headers", many_headers),
+        ("a segment larger than the address space", huge_segment),
+    ];
+    for (what, bytes) in variants {
+        let path = dir.path().join("program");
+        fs::write(&path, bytes)?;
+        let mut command = sprout::command()?;
+        command.args(["run", "--memory", "64M", "--"]).arg(&path);
+        ensure_refused_or_killed(&run(&mut command, DEADLINE)?, what)?;
+    }
+    Ok(())
+}
+
+/// Refused by words, or started and ended by a signal, as Linux may do it for such a file.
+fn ensure_refused_or_killed(outcome: &Outcome, what: &str) -> Result<()> {
+    ensure_no_harm(outcome, what)?;
+    match outcome.status {
+        Some(139) => Ok(()),
+        _ => ensure_refused(outcome, what),
+    }
+}
+
+fn wrong_command_lines() -> Result<()> {
+    let lines: [&[&str]; 8] = [
+        &["run", "--", "/no/such/program"],
+        &["run", "--memory", "0", "--", "/bin/true"],
+        &["run", "--memory", "99999999T", "--", "/bin/true"],
+        &["run", "--memory", "1M", "--", "/bin/true"],
+        &["run", "--image", "no-such-image:1", "--", "/bin/true"],
+        &["run", "--image", "../../etc/passwd", "--", "/bin/true"],
+        &["run"],
+        &["restore", "no-such-snapshot"],
+    ];
+    let home = tempfile::tempdir()?;
+    for line in lines {
+        let mut command = sprout::command()?;
+        command.env("SPROUT_HOME", home.path()).args(line);
+        let outcome = run(&mut command, DEADLINE)?;
+        if let Err(error) = ensure_refused(&outcome, &line.join(" ")) {
+            bail!("{error:#}\nstandard error: {}", outcome.err());
+        }
+    }
+    Ok(())
+}
