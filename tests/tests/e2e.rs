@@ -16,8 +16,8 @@ use sprout_tests::store::Store;
 /// The functions of `tests/functions`.
 const FUNCTIONS: [&str; 7] = ["hello", "echo", "crash", "slow", "unique", "throw", "state"];
 
-/// The gateway's time limit for a request in these tests, in seconds.
-const TIMEOUT: &str = "10";
+/// The gateway's time limit for a request in these tests.
+const TIMEOUT: &str = "10s";
 
 /// The gateway all tests ask, started by the first of them and stopped after the last.
 type Shared = OnceLock<Result<Running, String>>;
