@@ -81,7 +81,7 @@ function replace(object, name, value) {
 export function installRandom() {
   const { randomUUID, randomInt } = crypto;
   let uuidGeneration = generation;
-  // The two doors to UUIDs share one cache. As many calls as it holds UUIDs pass exactly one
+  // The doors to UUIDs share one cache. As many calls as it holds UUIDs pass exactly one
   // refill, wherever in it they start; the rest of the cache is then from after the restore.
   const drainUuids = () => {
     if (uuidGeneration === generation) return;
@@ -95,16 +95,18 @@ export function installRandom() {
   const seedContexts = () => setFlagsFromString(`--random-seed=${randomContextSeed()}`);
   const randomContextSeed = () => 1 + (crypto.randomBytes(4).readUInt32LE() >>> 2);
   replace(Math, 'random', createMathRandom());
-  replace(crypto, 'randomUUID', renewed(randomUUID, drainUuids));
-  replace(crypto, 'randomInt', renewed(randomInt, drainIntegers));
   const webCrypto = Object.getPrototypeOf(globalThis.crypto);
-  replace(webCrypto, 'randomUUID', renewed(webCrypto.randomUUID, drainUuids));
-  for (const [object, name] of [
-    [vm, 'createContext'],
-    [vm, 'runInNewContext'],
-    [vm.Script.prototype, 'runInNewContext'],
+  for (const [object, name, drain] of [
+    [crypto, 'randomUUID', drainUuids],
+    [crypto, 'randomUUIDv7', drainUuids],
+    [webCrypto, 'randomUUID', drainUuids],
+    [crypto, 'randomInt', drainIntegers],
+    [vm, 'createContext', seedContexts],
+    [vm, 'runInNewContext', seedContexts],
+    [vm.Script.prototype, 'runInNewContext', seedContexts],
   ]) {
-    replace(object, name, renewed(object[name], seedContexts));
+    // Not every version of Node has every one of them.
+    if (typeof object[name] === 'function') replace(object, name, renewed(object[name], drain));
   }
   syncBuiltinESMExports();
 }
