@@ -1,16 +1,192 @@
-//! The address space of a process.
+//! The address space of a process: the locked state, and what makes and ends it.
 
-use crate::errno::Result;
+use super::fault::{Access, FaultError};
+use super::frame;
+use super::page_table::{Flush, PageTable, page_floor};
+use super::shared::KernelPages;
+use super::vma::{Backing, FaultHistory, Prot, STACK_GUARD_GAP, Vma, VmaFlags, VmaSet};
+use crate::arch::page_table::Entry;
+use crate::errno::{Errno, Result};
+use crate::sync::{Lock, LockGuard};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
 
-/// An address space, shared by the threads of a process.
+/// Lowest address a program gets (vm.mmap_min_addr).
+pub const MMAP_MIN_ADDR: u64 = 0x1_0000;
+/// Most areas of one address space (vm.max_map_count).
+pub const MAX_MAP_COUNT: usize = 65_530;
+/// First address behind the main stack.
+pub const STACK_TOP: u64 = USER_END;
+/// Least room kept for the main stack below [`STACK_TOP`] (Linux: MIN_GAP).
+const STACK_ROOM: u64 = 128 << 20;
+/// What the main stack starts with.
+const STACK_INITIAL: u64 = 132 << 10;
+
+/// The resource limits that memory calls look at, in bytes; `u64::MAX`: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// RLIMIT_AS.
+    pub address_space: u64,
+    /// RLIMIT_DATA, for brk.
+    pub data: u64,
+    /// RLIMIT_STACK.
+    pub stack: u64,
+}
+
+/// Sizes for /proc/PID/status and statm, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUsage {
+    /// All areas (VmSize).
+    pub size: u64,
+    /// Mapped frames that are the program's own (RssAnon).
+    pub rss_anonymous: u64,
+    /// Mapped file pages (RssFile).
+    pub rss_file: u64,
+    /// Largest sum of both so far (VmHWM).
+    pub rss_peak: u64,
+    /// Private writable areas (VmData).
+    pub data: u64,
+    /// The main stack (VmStk).
+    pub stack: u64,
+    /// Executable areas (VmExe and VmLib together).
+    pub text: u64,
+    /// Page tables (VmPTE).
+    pub tables: u64,
+}
+
+/// Pages mapped.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rss {
+    pub anonymous: u64,
+    pub file: u64,
+    pub peak: u64,
+}
+
+impl Rss {
+    /// Counts a leaf mapped.
+    pub fn add(&mut self, leaf: Entry, huge: bool) {
+        let pages = if huge { HUGE_PAGE_SIZE / PAGE_SIZE } else { 1 };
+        if frame::is_counted(leaf.phys()) {
+            self.anonymous += pages;
+        } else {
+            self.file += pages;
+        }
+        self.peak = self.peak.max(self.anonymous + self.file);
+    }
+
+    /// Drops what a leaf held: its count and its reference.
+    pub fn release(&mut self, leaf: Entry, huge: bool) {
+        let pages = if huge { HUGE_PAGE_SIZE / PAGE_SIZE } else { 1 };
+        let phys = leaf.phys();
+        if !frame::is_counted(phys) {
+            self.file -= pages;
+            return;
+        }
+        self.anonymous -= pages;
+        if huge {
+            frame::put_huge(phys)
+        } else {
+            frame::put(phys)
+        }
+    }
+}
+
+/// Everything under the lock.
+pub(super) struct Space {
+    pub tables: PageTable,
+    pub vmas: VmaSet,
+    pub rss: Rss,
+    pub limits: MemoryLimits,
+    pub brk_start: u64,
+    pub brk: u64,
+    pub mmap_base: u64,
+    /// An address inside the main stack, 0 before there is one.
+    pub stack: u64,
+}
+
+impl Space {
+    /// Removes every leaf in `[start, end)` and what it held.
+    pub fn zap(&mut self, start: u64, end: u64) -> Result<()> {
+        self.tables.split_at(start)?;
+        self.tables.split_at(end)?;
+        let mut flush = Flush::new();
+        let rss = &mut self.rss;
+        self.tables
+            .update(start, end, &mut flush, |flush, addr, leaf, huge| {
+                if leaf.is_present() {
+                    flush.add(addr);
+                }
+                rss.release(leaf, huge);
+                Entry::NONE
+            });
+        flush.finish();
+        Ok(())
+    }
+
+    /// Adds an area where there is none.
+    pub fn add(&mut self, start: u64, len: u64, prot: Prot, flags: VmaFlags, backing: Backing) {
+        let end = start + len;
+        self.vmas.insert(Vma {
+            start,
+            end,
+            prot,
+            flags,
+            backing,
+            history: FaultHistory::default(),
+        });
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let mut flush = Flush::new();
+        let rss = &mut self.rss;
+        self.tables
+            .update(0, USER_END + PAGE_SIZE, &mut flush, |_, _, leaf, huge| {
+                rss.release(leaf, huge);
+                Entry::NONE
+            });
+        // Nothing to flush: the tables are not in use by any processor any more.
+    }
+}
+
+/// An address space, shared by the threads of a process. It must not be dropped while a processor
+/// has its tables loaded.
 pub struct AddressSpace {
     root: u64,
+    space: Lock<Space>,
 }
 
 impl AddressSpace {
-    /// An address space without areas.
+    /// An address space without areas, limits as Linux starts with.
     pub fn new() -> Result<AddressSpace> {
-        Ok(AddressSpace { root: 0 })
+        let tables = PageTable::new()?;
+        Ok(AddressSpace::from_space(Space {
+            tables,
+            vmas: VmaSet::default(),
+            rss: Rss::default(),
+            limits: MemoryLimits {
+                address_space: u64::MAX,
+                data: u64::MAX,
+                stack: 8 << 20,
+            },
+            brk_start: 0,
+            brk: 0,
+            mmap_base: STACK_TOP - STACK_ROOM,
+            stack: 0,
+        }))
+    }
+
+    pub(super) fn from_space(space: Space) -> AddressSpace {
+        AddressSpace {
+            root: space.tables.root(),
+            space: Lock::new(space),
+        }
+    }
+
+    pub(super) fn lock(&self) -> LockGuard<'_, Space> {
+        self.space.lock()
     }
 
     /// Guest-physical address of the top-level page table.
@@ -18,15 +194,75 @@ impl AddressSpace {
         self.root
     }
 
-    /// Copies to the program's memory; returns the bytes copied before a page that is not writable.
-    pub fn write_some(&self, addr: u64, bytes: &[u8]) -> usize {
-        let _ = (addr, bytes);
-        0
+    /// Sets the limits for the calls that follow.
+    pub fn set_limits(&self, limits: MemoryLimits) {
+        self.lock().limits = limits;
     }
 
-    /// Copies from the program's memory; returns the bytes copied before a page that is not readable.
-    pub fn read_some(&self, addr: u64, bytes: &mut [u8]) -> usize {
-        let _ = (addr, bytes);
-        0
+    /// Makes the page at `addr` accessible in the way it was just found not to be.
+    pub fn fault(&self, addr: u64, access: Access) -> Result<(), FaultError> {
+        self.lock().fault(addr, access)
+    }
+
+    /// Makes the main stack, below [`STACK_TOP`], for exec; it grows down to RLIMIT_STACK. Returns
+    /// the address behind it.
+    pub fn map_stack(&self) -> Result<u64> {
+        let mut space = self.lock();
+        let start = STACK_TOP - STACK_INITIAL;
+        if space.vmas.any_in(start - STACK_GUARD_GAP, STACK_TOP) {
+            return Err(Errno::ENOMEM);
+        }
+        // As Linux: room for the stack limit, but neither too little nor nearly everything.
+        let room = space.limits.stack.saturating_add(STACK_GUARD_GAP);
+        let room = room.clamp(STACK_ROOM, STACK_TOP / 6 * 5);
+        space.mmap_base = page_floor(STACK_TOP - room);
+        space.stack = STACK_TOP - PAGE_SIZE;
+        let flags = VmaFlags::GROWS_DOWN | VmaFlags::STACK;
+        let prot = Prot::READ | Prot::WRITE;
+        space.add(start, STACK_INITIAL, prot, flags, Backing::Anonymous);
+        Ok(STACK_TOP)
+    }
+
+    /// Maps pages of the kernel (vDSO) read-only where there is room; returns the address.
+    pub fn map_kernel_pages(&self, pages: Arc<KernelPages>, prot: Prot) -> Result<u64> {
+        let mut space = self.lock();
+        let len = super::FileMapping::size(&*pages);
+        let high = space.mmap_base;
+        let start = space.vmas.find_room(len, MMAP_MIN_ADDR, high, PAGE_SIZE, 0);
+        let start = start.ok_or(Errno::ENOMEM)?;
+        let backing = Backing::File {
+            file: pages,
+            offset: 0,
+        };
+        space.add(start, len, prot - Prot::WRITE, VmaFlags::empty(), backing);
+        Ok(start)
+    }
+
+    /// Sizes, for /proc.
+    pub fn usage(&self) -> MemoryUsage {
+        let space = self.lock();
+        let sum = |wanted: &dyn Fn(&Vma) -> bool| -> u64 {
+            space
+                .vmas
+                .iter()
+                .filter(|vma| wanted(vma))
+                .map(Vma::len)
+                .sum()
+        };
+        MemoryUsage {
+            size: space.vmas.bytes(),
+            rss_anonymous: space.rss.anonymous * PAGE_SIZE,
+            rss_file: space.rss.file * PAGE_SIZE,
+            rss_peak: space.rss.peak * PAGE_SIZE,
+            data: sum(&|vma| vma.is_private() && vma.prot.contains(Prot::WRITE)),
+            stack: space.vmas.find(space.stack).map_or(0, Vma::len),
+            text: sum(&|vma| vma.prot.contains(Prot::EXEC)),
+            tables: space.tables.pages() * PAGE_SIZE,
+        }
+    }
+
+    /// The areas now, ascending.
+    pub(super) fn areas(&self) -> Vec<Vma> {
+        self.lock().vmas.iter().cloned().collect()
     }
 }

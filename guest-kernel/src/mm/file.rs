@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 /// One 4 KiB page of a file.
 #[derive(Clone, Debug)]
 pub enum FilePage {
-    /// In a read-only image, at this guest-physical address (page-aligned).
+    /// In a read-only image (or a page the sentry was loaded with) at this guest-physical address,
+    /// page-aligned: it is there for ever, and programs never write it.
     Image(u64),
     /// In RAM; the handle is a reference of its own.
     Frame(Frame),

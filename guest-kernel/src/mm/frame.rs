@@ -342,6 +342,8 @@ fn record_at(phys: u64) -> &'static AtomicU64 {
 static ALLOCATOR: Lock<FrameAllocator> = Lock::new(FrameAllocator::empty());
 /// Guest-physical address the record of frame 0 would have, for counting without the lock.
 static RECORDS: AtomicU64 = AtomicU64::new(0);
+/// First address the allocator manages; pages below (the sentry) and images are not counted.
+static FIRST: AtomicU64 = AtomicU64::new(u64::MAX);
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 
 /// Gives the allocator its RAM: `[free_start, ram_size)` of the boot information. Called once.
@@ -351,6 +353,7 @@ pub fn init(free_start: u64, ram_size: u64) {
         .records
         .wrapping_sub(u64::from(allocator.first) * 8);
     RECORDS.store(origin, Ordering::Relaxed);
+    FIRST.store(allocator.records, Ordering::Relaxed);
     TOTAL.store(ram_size / PAGE_SIZE, Ordering::Relaxed);
     *ALLOCATOR.lock() = allocator;
 }
@@ -382,6 +385,11 @@ pub fn stats() -> FrameStats {
         total: TOTAL.load(Ordering::Relaxed),
         free,
     }
+}
+
+/// Frames of RAM the VM has.
+pub(super) fn total_frames() -> u64 {
+    TOTAL.load(Ordering::Relaxed)
 }
 
 /// Allocates `1 << order` contiguous frames, one reference each.
@@ -425,6 +433,13 @@ pub(super) fn release(phys: u64, order: u32) {
     allocator().release(phys, order);
 }
 
+/// Whether the page at `phys` is a frame of this allocator: not an image's, nor one of the pages
+/// the sentry was loaded into. Only those have references.
+#[inline]
+pub(super) fn is_counted(phys: u64) -> bool {
+    phys >= FIRST.load(Ordering::Relaxed) && !phys::is_image(phys)
+}
+
 /// Adds a reference to a frame.
 #[inline]
 pub(super) fn get(phys: u64) {
@@ -452,6 +467,11 @@ pub(super) fn put_huge(phys: u64) {
     } else {
         frames.for_each(put);
     }
+}
+
+/// References to a frame.
+pub(super) fn references(phys: u64) -> u64 {
+    global_record(phys).load(Ordering::Relaxed)
 }
 
 /// Whether a frame has exactly one reference.
@@ -488,11 +508,6 @@ impl Frame {
         allocate_zeroed()
             .map(|phys| Frame { phys })
             .ok_or(Errno::ENOMEM)
-    }
-
-    /// Takes over one reference to the frame at `phys`.
-    pub(super) fn from_counted(phys: u64) -> Frame {
-        Frame { phys }
     }
 
     /// Gives up the handle but not its reference.

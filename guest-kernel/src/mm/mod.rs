@@ -31,13 +31,33 @@
 #![allow(unsafe_code)]
 
 mod address_space;
+mod advise;
+mod fault;
 mod file;
+mod fork;
 pub mod frame;
+pub mod heap;
+mod map;
+pub mod page_table;
 mod phys;
+mod remap;
+mod report;
+mod shared;
+mod user;
+mod vma;
 
-pub use address_space::AddressSpace;
+pub use address_space::{AddressSpace, MMAP_MIN_ADDR, MemoryLimits, MemoryUsage, STACK_TOP};
+pub use advise::advice;
+pub use fault::{Access, FaultError};
 pub use file::{FileMapping, FilePage};
 pub use frame::{Frame, FrameStats};
+pub use map::{MapFile, MapFlags, MapRequest};
 #[cfg(not(target_os = "none"))]
 pub use phys::host_image;
 pub use phys::image_slice;
+pub use remap::RemapFlags;
+pub use shared::{KernelPages, SharedMemory};
+pub use vma::Prot;
+
+#[cfg(test)]
+mod tests;

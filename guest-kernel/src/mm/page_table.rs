@@ -1,0 +1,372 @@
+//! Page tables of one address space: walking, filling, changing, freeing.
+//!
+//! Only leaves differ; inner entries allow everything. A table is freed as soon as its last entry
+//! is cleared. Tables are reached through the direct map and accessed as atomics, because the
+//! processor may walk them at any time.
+
+use super::frame;
+use super::phys::phys_to_ptr;
+use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index, span};
+use crate::arch::tlb;
+use crate::errno::{Errno, Result};
+use core::sync::atomic::{AtomicU64, Ordering};
+use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE};
+
+/// The kernel's entries of the top table, the same in every address space.
+static KERNEL_ENTRIES: [AtomicU64; KERNEL_PML4_SLOTS.len()] =
+    [const { AtomicU64::new(0) }; KERNEL_PML4_SLOTS.len()];
+
+/// Takes the kernel's entries over from the boot tables, as they are then. Call once, after the
+/// privilege mode has settled them.
+pub fn init(boot_root: u64) {
+    let boot = Table::at(boot_root);
+    for (entry, slot) in KERNEL_ENTRIES.iter().zip(KERNEL_PML4_SLOTS) {
+        entry.store(boot.get(slot).0, Ordering::Relaxed);
+    }
+}
+
+/// One table.
+#[derive(Clone, Copy)]
+pub(super) struct Table(&'static [AtomicU64; ENTRIES]);
+
+impl Table {
+    fn at(phys: u64) -> Table {
+        // SAFETY: `phys` is a frame that holds a page table: page-aligned, always mapped, and only
+        // accessed as atomics while it is one.
+        Table(unsafe { &*phys_to_ptr(phys).cast::<[AtomicU64; ENTRIES]>() })
+    }
+
+    /// An empty table; returns where it is.
+    fn make() -> Result<u64> {
+        frame::allocate_zeroed().ok_or(Errno::ENOMEM)
+    }
+
+    /// Entry `index`, below [`ENTRIES`].
+    #[inline]
+    pub fn get(self, index: usize) -> Entry {
+        Entry(self.0[index].load(Ordering::Relaxed))
+    }
+
+    /// Replaces entry `index`, below [`ENTRIES`].
+    #[inline]
+    pub fn set(self, index: usize, entry: Entry) {
+        self.0[index].store(entry.0, Ordering::Release);
+    }
+
+    fn is_empty(self) -> bool {
+        self.0
+            .iter()
+            .all(|entry| entry.load(Ordering::Relaxed) == 0)
+    }
+}
+
+/// Which translations the processor must forget: a few pages one by one, more all at once.
+pub(super) struct Flush {
+    pages: [u64; Flush::SINGLE],
+    count: usize,
+}
+
+impl Flush {
+    const SINGLE: usize = 8;
+
+    pub fn new() -> Flush {
+        Flush {
+            pages: [0; Flush::SINGLE],
+            count: 0,
+        }
+    }
+
+    pub fn add(&mut self, addr: u64) {
+        if let Some(slot) = self.pages.get_mut(self.count) {
+            *slot = addr;
+        }
+        self.count += 1;
+    }
+
+    pub fn finish(self) {
+        match self.pages.get(..self.count) {
+            Some(pages) => pages.iter().for_each(|page| tlb::flush_page(*page)),
+            None => tlb::flush_all(),
+        }
+    }
+}
+
+/// The tables of one address space. Frames and images that leaves name are the caller's business.
+pub(super) struct PageTable {
+    root: u64,
+    /// Table pages below the root.
+    tables: u64,
+}
+
+impl PageTable {
+    pub fn new() -> Result<PageTable> {
+        let root = Table::make()?;
+        for (entry, slot) in KERNEL_ENTRIES.iter().zip(KERNEL_PML4_SLOTS) {
+            Table::at(root).set(slot, Entry(entry.load(Ordering::Relaxed)));
+        }
+        Ok(PageTable { root, tables: 0 })
+    }
+
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Pages used for tables.
+    pub fn pages(&self) -> u64 {
+        self.tables + 1
+    }
+
+    /// The leaf for `addr` and whether it is a 2 MiB one; NONE when there is none.
+    #[inline]
+    pub fn lookup(&self, addr: u64) -> (Entry, bool) {
+        let mut table = Table::at(self.root);
+        for level in (2..=TOP_LEVEL).rev() {
+            let entry = table.get(index(addr, level));
+            if entry.is_none() {
+                return (Entry::NONE, false);
+            }
+            if level == 2 && entry.is_huge() {
+                return (entry, true);
+            }
+            table = Table::at(entry.phys());
+        }
+        (table.get(index(addr, 1)), false)
+    }
+
+    /// The table at `level` that covers `addr`, made if missing; a 2 MiB leaf in the way is split.
+    fn descend(&mut self, addr: u64, to: u32) -> Result<Table> {
+        let mut table = Table::at(self.root);
+        for level in (to + 1..=TOP_LEVEL).rev() {
+            let slot = index(addr, level);
+            let entry = table.get(slot);
+            let next = if entry.is_none() {
+                let next = Table::make()?;
+                self.tables += 1;
+                table.set(slot, Entry::table(next));
+                next
+            } else if level == 2 && entry.is_huge() {
+                self.split(table, slot)?
+            } else {
+                entry.phys()
+            };
+            table = Table::at(next);
+        }
+        Ok(table)
+    }
+
+    /// The table of 4 KiB leaves around `addr`, made if missing.
+    pub fn leaves(&mut self, addr: u64) -> Result<Table> {
+        self.descend(addr, 1)
+    }
+
+    /// Whether nothing at all is mapped in the 2 MiB around `addr`, so that [`PageTable::set_huge`]
+    /// may be used.
+    pub fn huge_is_free(&self, addr: u64) -> bool {
+        let mut table = Table::at(self.root);
+        for level in (2..=TOP_LEVEL).rev() {
+            let entry = table.get(index(addr, level));
+            if entry.is_none() {
+                return true;
+            }
+            if level == 2 {
+                return false;
+            }
+            table = Table::at(entry.phys());
+        }
+        false
+    }
+
+    /// Sets the 2 MiB leaf for `addr`; there must be none and no table, or a leaf to replace.
+    pub fn set_huge(&mut self, addr: u64, leaf: Entry) -> Result<()> {
+        let table = self.descend(addr, 2)?;
+        let slot = index(addr, 2);
+        debug_assert!(table.get(slot).is_none() || table.get(slot).is_huge());
+        table.set(slot, leaf);
+        Ok(())
+    }
+
+    /// Makes the table that [`PageTable::set_huge`] would need, so that it can't fail.
+    pub fn reserve_huge(&mut self, addr: u64) -> Result<()> {
+        self.descend(addr, 2).map(drop)
+    }
+
+    /// Replaces a 2 MiB leaf by a table of 4 KiB leaves that maps the same pages the same way: no
+    /// flush is needed, either translation is right.
+    fn split(&mut self, table: Table, slot: usize) -> Result<u64> {
+        let leaf = table.get(slot);
+        // Every entry is written: the frame need not be zero.
+        let parts = frame::allocate(0).ok_or(Errno::ENOMEM)?.phys;
+        self.tables += 1;
+        for part in 0..ENTRIES {
+            Table::at(parts).set(part, leaf.part(part));
+        }
+        table.set(slot, Entry::table(parts));
+        Ok(parts)
+    }
+
+    /// Splits the 2 MiB leaf that `addr` lies inside of, if any.
+    pub fn split_at(&mut self, addr: u64) -> Result<()> {
+        if !addr.is_multiple_of(HUGE_PAGE_SIZE) && self.lookup(addr).1 {
+            self.descend(addr, 1)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `change(addr, leaf, huge)` for every leaf in `[start, end)` and stores what it returns.
+    /// The ends must have been split. Frees tables that become empty, and has `flush` cover that.
+    pub fn update(
+        &mut self,
+        start: u64,
+        end: u64,
+        flush: &mut Flush,
+        mut change: impl FnMut(&mut Flush, u64, Entry, bool) -> Entry,
+    ) {
+        let mut walk = Walk {
+            flush,
+            change: &mut change,
+            freed: 0,
+        };
+        if start < end {
+            walk.level(Table::at(self.root), TOP_LEVEL, start, end);
+        }
+        self.tables -= walk.freed;
+    }
+}
+
+/// Frees the tables below the first `entries` entries of a table, and itself. All leaves are gone.
+fn free(phys: u64, level: u32, entries: usize) {
+    let table = Table::at(phys);
+    for entry in (0..entries)
+        .map(|slot| table.get(slot))
+        .filter(|entry| !entry.is_none())
+    {
+        debug_assert!(
+            level > 1 && !(level == 2 && entry.is_huge()),
+            "leaf in dropped tables"
+        );
+        if level > 1 && !entry.is_huge() {
+            free(entry.phys(), level - 1, ENTRIES);
+        }
+    }
+    frame::put(phys);
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        free(self.root, TOP_LEVEL, USER_TOP_ENTRIES);
+    }
+}
+
+struct Walk<'a, F> {
+    flush: &'a mut Flush,
+    change: &'a mut F,
+    freed: u64,
+}
+
+impl<F: FnMut(&mut Flush, u64, Entry, bool) -> Entry> Walk<'_, F> {
+    /// Visits `[start, end)` of a table; returns whether an entry was cleared.
+    fn level(&mut self, table: Table, level: u32, start: u64, end: u64) -> bool {
+        let mut cleared = false;
+        let mut addr = start;
+        while addr < end {
+            let slot = index(addr, level);
+            let next = ((addr | (span(level) - 1)) + 1).min(end);
+            let entry = table.get(slot);
+            if entry.is_none() {
+            } else if level == 1 || level == 2 && entry.is_huge() {
+                debug_assert!(
+                    next - addr == span(level),
+                    "a leaf at {addr:#x} was not split"
+                );
+                let new = (self.change)(self.flush, addr, entry, level == 2);
+                if new != entry {
+                    table.set(slot, new);
+                    cleared |= new.is_none();
+                }
+            } else {
+                let below = Table::at(entry.phys());
+                if self.level(below, level - 1, addr, next) && below.is_empty() {
+                    table.set(slot, Entry::NONE);
+                    // The processor may hold a pointer to this table even if no leaf of it was
+                    // present; invalidating any page of it drops that too.
+                    self.flush.add(addr);
+                    frame::put(entry.phys());
+                    self.freed += 1;
+                    cleared = true;
+                }
+            }
+            addr = next;
+        }
+        cleared
+    }
+}
+
+/// Rounds down to a page.
+pub(super) const fn page_floor(addr: u64) -> u64 {
+    addr & !(PAGE_SIZE - 1)
+}
+
+/// Rounds up to a page; `None` beyond the last.
+pub(super) const fn page_ceil(addr: u64) -> Option<u64> {
+    addr.checked_next_multiple_of(PAGE_SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clear(tables: &mut PageTable, start: u64, end: u64) -> usize {
+        let mut seen = 0;
+        tables.update(start, end, &mut Flush::new(), |_, _, _, _| {
+            seen += 1;
+            Entry::NONE
+        });
+        seen
+    }
+
+    #[test]
+    fn tables_come_with_the_first_leaf_and_go_with_the_last() {
+        let before = frame::LIVE.with(core::cell::Cell::get);
+        let mut tables = PageTable::new().unwrap();
+        let addr = 0x7f12_3456_7000;
+        tables
+            .leaves(addr)
+            .unwrap()
+            .set(index(addr, 1), Entry::leaf(0x1000, true, false, false));
+        assert_eq!(tables.pages(), 4);
+        assert_eq!(tables.lookup(addr).0.phys(), 0x1000);
+        assert_eq!(tables.lookup(addr + 0x1000).0, Entry::NONE);
+        assert_eq!(clear(&mut tables, 0x1_0000, 0x7fff_ffff_f000), 1);
+        assert_eq!(tables.pages(), 1);
+        drop(tables);
+        assert_eq!(frame::LIVE.with(core::cell::Cell::get), before);
+    }
+
+    #[test]
+    fn a_split_leaf_maps_the_same_pages() {
+        let mut tables = PageTable::new().unwrap();
+        let addr = 0x4000_0000;
+        assert!(tables.huge_is_free(addr));
+        tables
+            .set_huge(addr, Entry::leaf(0x60_0000, true, true, true))
+            .unwrap();
+        assert!(!tables.huge_is_free(addr));
+        tables.split_at(addr).unwrap();
+        assert!(tables.lookup(addr).1, "an aligned boundary needs no split");
+        tables.split_at(addr + 0x5000).unwrap();
+        let (leaf, huge) = tables.lookup(addr + 0x5000);
+        assert!(!huge && leaf.phys() == 0x60_5000 && leaf.is_writable() && leaf.is_executable());
+        assert_eq!(clear(&mut tables, addr, addr + 0x5000), 5);
+        assert_eq!(clear(&mut tables, addr, addr + HUGE_PAGE_SIZE), 507);
+        assert_eq!(tables.pages(), 1);
+    }
+
+    #[test]
+    fn parked_leaves_keep_their_page_and_come_back() {
+        let leaf = Entry::leaf(0x60_0000, true, false, true);
+        let parked = leaf.parked();
+        assert!(!parked.is_present() && !parked.is_none() && parked.is_huge());
+        assert_eq!(parked.part(3).phys(), 0x60_3000);
+        assert_eq!(parked.with_permissions(true, false), leaf);
+    }
+}
