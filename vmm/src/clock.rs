@@ -50,6 +50,11 @@ impl GuestClock {
         self.at(self.tsc.now())
     }
 
+    /// What the clock showed when it was started.
+    pub fn origin_ns(&self) -> u64 {
+        self.monotonic_at_origin
+    }
+
     fn at(&self, tsc: u64) -> u64 {
         let ticks = u128::from(tsc.saturating_sub(self.origin));
         let elapsed = ticks * 1_000_000 / u128::from(self.tsc.khz.max(1));

@@ -56,14 +56,18 @@ pub fn host_leaf(function: u32, index: u32) -> Leaf {
     }
 }
 
+/// Whether KVM reports less than any hardware KVM would: without SSE3 on a processor that has it.
+pub fn is_software_kvm(supported: &CpuId, host: impl Fn(u32, u32) -> Leaf) -> bool {
+    supported
+        .as_slice()
+        .iter()
+        .any(|entry| entry.function == 1 && entry.ecx & SSE3 == 0 && host(1, 0).ecx & SSE3 != 0)
+}
+
 /// The table for `KVM_SET_CPUID2` of a guest's only vCPU.
 pub fn table_for_guest(mut supported: CpuId, host: impl Fn(u32, u32) -> Leaf) -> CpuId {
     supported.retain(|entry| !PARAVIRTUAL.contains(&entry.function));
-    let software = supported
-        .as_slice()
-        .iter()
-        .any(|entry| entry.function == 1 && entry.ecx & SSE3 == 0 && host(1, 0).ecx & SSE3 != 0);
-    if software {
+    if is_software_kvm(&supported, &host) {
         as_ring3_sees(&mut supported, &host);
     }
     for entry in supported.as_mut_slice() {

@@ -9,6 +9,7 @@ use crate::clock::Tsc;
 use crate::cpuid::{self, Features};
 use crate::host;
 use crate::memory::GuestMemory;
+use crate::snapshot::manifest::PrivilegeMode;
 use crate::vcpu;
 use crate::vm::VmError;
 
@@ -25,6 +26,7 @@ pub struct Shell {
     _kvm: Kvm,
     pub(crate) cpuid: CpuId,
     pub(crate) tsc: Tsc,
+    software: bool,
     created_in: Duration,
 }
 
@@ -37,6 +39,7 @@ impl Shell {
         let supported = kvm
             .get_supported_cpuid(cpuid::MAX_ENTRIES)
             .map_err(VmError::kvm("read the supported CPUID"))?;
+        let software = cpuid::is_software_kvm(&supported, cpuid::host_leaf);
         let cpuid = cpuid::table_for_guest(supported, cpuid::host_leaf);
         let vcpu = vm.create_vcpu(0).map_err(VmError::kvm("create a vCPU"))?;
         vcpu.set_cpuid2(&cpuid)
@@ -48,6 +51,7 @@ impl Shell {
             _kvm: kvm,
             cpuid,
             tsc,
+            software,
             created_in: start.elapsed(),
         })
     }
@@ -55,6 +59,16 @@ impl Shell {
     /// How long [`Self::new`] took.
     pub fn created_in(&self) -> Duration {
         self.created_in
+    }
+
+    /// The privilege mode the sentry will find. It decides by behaviour; from outside, software
+    /// KVM shows by a CPUID table that lacks what the processor has.
+    pub fn expected_mode(&self) -> PrivilegeMode {
+        if self.software {
+            PrivilegeMode::Ring3
+        } else {
+            PrivilegeMode::Hardware
+        }
     }
 
     /// The processor features a guest finds here.

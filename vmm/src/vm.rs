@@ -17,6 +17,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::kick::KickTimer;
 use crate::memory::{GuestMemory, MemoryError};
 use crate::shell::Shell;
+use crate::snapshot::SnapshotError;
 use crate::symbols::Symbols;
 use crate::vcpu::{self, state::StateError};
 
@@ -41,6 +42,9 @@ pub enum VmError {
     /// vCPU state could not be read or set.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A snapshot could not be written or restored.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// A KVM call failed.
     #[error("cannot {action}: {source}")]
     Kvm {
@@ -129,6 +133,8 @@ pub struct Vm {
     pub(crate) waiting: Option<Wait>,
     /// Mount points of the images, in slot order.
     pub(crate) mounts: Vec<String>,
+    /// How often this guest's line was restored.
+    pub(crate) generation: u64,
     interest: Interest,
 }
 
@@ -139,13 +145,15 @@ impl Vm {
         clock: GuestClock,
         mounts: Vec<String>,
     ) -> Self {
+        let interest = Interest::default();
         Self {
             shell,
             memory,
             clock,
             waiting: None,
             mounts,
-            interest: Interest::default(),
+            generation: 0,
+            interest,
         }
     }
 
@@ -246,6 +254,22 @@ impl Vm {
             },
         };
         Ok(exit)
+    }
+
+    /// Completes the port write the guest stopped at, without running the guest any further:
+    /// before that its registers are not final.
+    pub(crate) fn finish_exit(&mut self) -> Result<(), VmError> {
+        self.shell.vcpu.set_kvm_immediate_exit(1);
+        let result = self.shell.vcpu.run().map(|_| ());
+        self.shell.vcpu.set_kvm_immediate_exit(0);
+        match result {
+            Err(error) if error.errno() == libc::EINTR => Ok(()),
+            Err(error) => Err(VmError::kvm("complete the guest's port write")(error)),
+            Ok(()) => Err(VmError::Kvm {
+                action: "complete the guest's port write",
+                source: kvm_ioctls::Error::new(libc::EBUSY),
+            }),
+        }
     }
 
     fn internal_error(&mut self) -> String {

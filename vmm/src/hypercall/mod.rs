@@ -9,6 +9,7 @@ mod tests;
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use sprout_abi::hypercall::{MAX_SEGMENTS, Request, event, number, stream};
 use vm_memory::{ByteValued, VolatileSlice};
 
@@ -54,7 +55,7 @@ pub enum Outcome {
 }
 
 /// An idle guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// The request, whose result the end of the wait sets.
     pub request: u64,

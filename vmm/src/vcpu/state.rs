@@ -23,7 +23,7 @@ const KEPT_MSRS: [u32; 11] = [
 ];
 
 /// Everything KVM holds of a vCPU that has no interrupt controller.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct VcpuState {
     regs: kvm_regs,
     sregs: kvm_sregs,

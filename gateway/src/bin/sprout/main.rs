@@ -2,7 +2,9 @@
 //! `run(Args) -> anyhow::Result<ExitCode>`; this file only names them.
 
 mod doctor;
+mod guest;
 mod image;
+mod run;
 
 use std::process::ExitCode;
 
@@ -18,6 +20,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a program in a fresh micro-VM
+    Run(run::Args),
     /// Check what this host offers, and what that means for isolation
     Doctor(doctor::Args),
     /// Build, list and show read-only images
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Image(args) => image::run(args),
     };

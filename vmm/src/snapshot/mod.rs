@@ -1,0 +1,192 @@
+//! Snapshots: a guest that waits for a request, as a directory that can be mapped.
+//!
+//! | file | content |
+//! |---|---|
+//! | `manifest.json` | versions, what the host must offer, digests of everything |
+//! | `state.bin` | vCPU and device state |
+//! | `memory` | RAM, sparse, mapped as it is |
+//! | `working-set` | pages an earlier restored guest wrote, ascending |
+//!
+//! A snapshot is taken in the guest's WAIT with the READY flag and nowhere else. It appears under
+//! its name all at once or not at all ([`write`]). [`Snapshot::open`] checks what can be checked
+//! without reading the memory; [`Snapshot::verify`] reads everything and is for registration.
+
+pub mod manifest;
+mod memory_file;
+pub mod restore;
+mod staging;
+pub mod state;
+pub mod working_set;
+pub mod write;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use manifest::Manifest;
+use state::State;
+
+/// Name of the manifest in a snapshot's directory.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Name of the state file.
+pub const STATE_FILE: &str = "state.bin";
+/// Name of the memory file.
+pub const MEMORY_FILE: &str = "memory";
+/// Name of the working set file.
+pub const WORKING_SET_FILE: &str = "working-set";
+
+/// Largest manifest or state file read.
+const METADATA_MAX: u64 = 1 << 20;
+
+/// Why a snapshot can't be written, opened or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// There is no snapshot.
+    #[error("there is no snapshot at {}", .0.display())]
+    Missing(PathBuf),
+    /// A part is damaged.
+    #[error("the snapshot at {} is damaged: {reason}; make it again", path.display())]
+    Corrupt {
+        /// The snapshot's directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It is intact, but not for this program or host.
+    #[error("the snapshot at {} can't be restored here: {reason}", path.display())]
+    Incompatible {
+        /// The snapshot's directory.
+        path: PathBuf,
+        /// What does not fit, and what to do.
+        reason: String,
+    },
+    /// The guest is not at a place where a snapshot can be taken.
+    #[error("the guest does not wait for a request, so no snapshot can be taken")]
+    NotReady,
+}
+
+impl SnapshotError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// An opened snapshot.
+#[derive(Debug)]
+pub struct Snapshot {
+    path: PathBuf,
+    manifest: Manifest,
+    state: State,
+    memory: File,
+}
+
+impl Snapshot {
+    /// Opens the snapshot in the directory `path`: manifest, state, and the sizes of the rest.
+    pub fn open(path: &Path) -> Result<Self, SnapshotError> {
+        let manifest = Manifest::read(path)?;
+        let corrupt = |reason: String| SnapshotError::Corrupt {
+            path: path.to_owned(),
+            reason,
+        };
+        let state_path = path.join(STATE_FILE);
+        let bytes = read_bounded(&state_path)?;
+        manifest
+            .state
+            .check_bytes(&bytes)
+            .map_err(|reason| corrupt(format!("state.bin: {reason}")))?;
+        let state = State::decode(&bytes).map_err(corrupt)?;
+        let memory_path = path.join(MEMORY_FILE);
+        let memory = File::open(&memory_path).map_err(SnapshotError::io("open", &memory_path))?;
+        let size = memory
+            .metadata()
+            .map_err(SnapshotError::io("read", &memory_path))?
+            .len();
+        if size != manifest.memory_size {
+            return Err(corrupt(format!(
+                "memory has {size} bytes instead of {}",
+                manifest.memory_size
+            )));
+        }
+        for image in &manifest.images {
+            image
+                .check_size()
+                .map_err(|reason| SnapshotError::Incompatible {
+                    path: path.to_owned(),
+                    reason,
+                })?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            manifest,
+            state,
+            memory,
+        })
+    }
+
+    /// Reads every part and every image, and compares their digests.
+    pub fn verify(&self) -> Result<(), SnapshotError> {
+        let corrupt = |reason: String| SnapshotError::Corrupt {
+            path: self.path.clone(),
+            reason,
+        };
+        let parts = [
+            (MEMORY_FILE, &self.manifest.memory),
+            (WORKING_SET_FILE, &self.manifest.working_set),
+        ];
+        for (name, part) in parts {
+            let path = self.path.join(name);
+            part.check_file(&path)?
+                .map_err(|reason| corrupt(format!("{name}: {reason}")))?;
+        }
+        for image in &self.manifest.images {
+            image
+                .part
+                .check_file(&image.path)?
+                .map_err(|reason| SnapshotError::Incompatible {
+                    path: self.path.clone(),
+                    reason: format!("its image {}: {reason}", image.path.display()),
+                })?;
+        }
+        Ok(())
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The snapshot's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Reads a small file, refusing one that is absurdly large.
+fn read_bounded(path: &Path) -> Result<Vec<u8>, SnapshotError> {
+    use std::io::Read;
+    let file = File::open(path).map_err(SnapshotError::io("open", path))?;
+    let mut bytes = Vec::new();
+    file.take(METADATA_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(SnapshotError::io("read", path))?;
+    if bytes.len() as u64 > METADATA_MAX {
+        return Err(SnapshotError::io("read", path)(io::Error::other(
+            "the file is too large",
+        )));
+    }
+    Ok(bytes)
+}

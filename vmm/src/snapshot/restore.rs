@@ -1,0 +1,134 @@
+//! Restoring: a new VM over a private mapping of the snapshot's memory.
+//!
+//! In two steps, so that the first can be done before a request exists: [`Shell::prepare`] maps
+//! memory and sets the vCPU's state; [`Vm::resume`] makes the guest an instance of its own (fresh
+//! entropy, identity, clocks) and ends its WAIT.
+
+use sprout_abi::boot::RestoreInfo;
+use sprout_abi::hypercall::event;
+use sprout_abi::layout::RESTORE_INFO_GPA;
+use vm_memory::{Bytes, GuestAddress};
+
+use super::working_set::WorkingSet;
+use super::{Snapshot, SnapshotError};
+use crate::clock::GuestClock;
+use crate::hypercall;
+use crate::memory::{GuestMemory, Image, Wire};
+use crate::shell::Shell;
+use crate::vm::{Vm, VmError};
+
+/// What makes a restored guest itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Unique id.
+    pub id: [u8; 16],
+    /// Restores in its line, this one included.
+    pub generation: u64,
+}
+
+impl Instance {
+    /// The id in hexadecimal.
+    pub fn id_text(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Shell {
+    /// Turns the shell into the snapshot's guest, still waiting.
+    pub fn prepare(self, snapshot: &Snapshot) -> Result<Vm, VmError> {
+        self.check(snapshot)?;
+        let manifest = snapshot.manifest();
+        let images = manifest
+            .images
+            .iter()
+            .enumerate()
+            .map(|(index, image)| Image::open(&image.path, index))
+            .collect::<Result<Vec<_>, _>>()?;
+        let memory = GuestMemory::from_file(&snapshot.memory, manifest.memory_size, images)?;
+        self.attach(&memory)?;
+        snapshot.state.vcpu.restore(&self.vcpu)?;
+        let clock = GuestClock::starting_at(self.tsc, snapshot.state.monotonic_ns);
+        let mounts = manifest
+            .images
+            .iter()
+            .map(|image| image.mount.clone())
+            .collect();
+        let mut vm = Vm::new(self, memory, clock, mounts);
+        vm.waiting = Some(snapshot.state.wait);
+        vm.generation = manifest.generation;
+        Ok(vm)
+    }
+
+    /// Refuses a snapshot that would not work here.
+    fn check(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let manifest = snapshot.manifest();
+        let incompatible = |reason| {
+            Err(SnapshotError::Incompatible {
+                path: snapshot.path().to_owned(),
+                reason,
+            })
+        };
+        let here = self.expected_mode();
+        if manifest.privilege_mode != here {
+            return incompatible(format!(
+                "it was made in {}, and this host gives {here}; make it again here",
+                manifest.privilege_mode
+            ));
+        }
+        let missing = manifest.features.missing_from(&self.features());
+        if !missing.is_empty() {
+            return incompatible(format!(
+                "it needs {}; make it again on this host, or restore it on one like where it was \
+                 made",
+                missing.join(", ")
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Vm {
+    /// Copies the pages of a working set ahead of the guest's writes.
+    pub fn prefault(&self, set: &WorkingSet) {
+        for run in set.runs() {
+            let (offset, length) = (run.start as usize * 4096, run.len() * 4096);
+            // Only a head start: a page that is not populated here is when the guest writes it.
+            let _ = self
+                .memory
+                .ram_mapping()
+                .advise(offset, length, libc::MADV_POPULATE_WRITE);
+        }
+    }
+
+    /// Makes a prepared guest an instance of its own and ends its WAIT: the next
+    /// [`Vm::run`] enters it. `flags` are those of `boot_flags` for this run.
+    pub fn resume(&mut self, flags: u64) -> Result<Instance, VmError> {
+        let wait = self.waiting.take().ok_or(SnapshotError::NotReady)?;
+        self.generation += 1;
+        let mut id = [0; 16];
+        let mut entropy = [0; 64];
+        getrandom::fill(&mut id).map_err(VmError::Entropy)?;
+        getrandom::fill(&mut entropy).map_err(VmError::Entropy)?;
+        self.clock = GuestClock::starting_at(self.shell.tsc, self.clock.origin_ns());
+        let info = RestoreInfo {
+            generation: self.generation,
+            instance_id: id,
+            entropy,
+            clock: self.clock.reading(),
+            flags,
+        };
+        self.memory
+            .ram()
+            .write_obj(Wire(info), GuestAddress(RESTORE_INFO_GPA))
+            .map_err(|error| VmError::Io {
+                action: "write the restore information",
+                source: std::io::Error::other(error),
+            })?;
+        let events = event::RESTORED | event::REQUEST;
+        hypercall::complete(&self.memory, wait.request, events.cast_signed())?;
+        Ok(Instance {
+            id,
+            generation: self.generation,
+        })
+    }
+}

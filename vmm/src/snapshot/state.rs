@@ -1,0 +1,74 @@
+//! `state.bin`: the vCPU, and what the VMM knows about the waiting guest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::hypercall::Wait;
+use crate::vcpu::state::VcpuState;
+
+/// Version of this file's layout, its first byte.
+const VERSION: u32 = 1;
+
+/// Everything but memory.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct State {
+    version: u32,
+    /// Registers.
+    pub(crate) vcpu: VcpuState,
+    /// The request that is to be completed at restore.
+    pub(crate) wait: Wait,
+    /// Guest CLOCK_MONOTONIC in ns.
+    pub(crate) monotonic_ns: u64,
+}
+
+impl State {
+    pub(crate) fn new(vcpu: VcpuState, wait: Wait, monotonic_ns: u64) -> Self {
+        Self {
+            version: VERSION,
+            vcpu,
+            wait,
+            monotonic_ns,
+        }
+    }
+
+    /// As bytes for the file.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, String> {
+        postcard::to_extend(self, Vec::new()).map_err(|error| format!("state.bin: {error}"))
+    }
+
+    /// From the file's bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let describe = |error: postcard::Error| format!("state.bin: {error}");
+        let (version, _) = postcard::take_from_bytes::<u32>(bytes).map_err(describe)?;
+        if version != VERSION {
+            return Err(format!("state.bin: version {version} instead of {VERSION}"));
+        }
+        postcard::from_bytes(bytes).map_err(describe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::Shell;
+
+    #[test]
+    fn state_survives_the_file_and_damage_is_noticed() {
+        let shell = Shell::new().unwrap();
+        let vcpu = VcpuState::save(&shell.vcpu).unwrap();
+        let wait = Wait {
+            request: 0x3000,
+            deadline: 7,
+            flags: 1,
+            wanted: 2,
+        };
+        let bytes = State::new(vcpu, wait, 99).encode().unwrap();
+        let state = State::decode(&bytes).unwrap();
+        assert_eq!((state.wait, state.monotonic_ns), (wait, 99));
+        state.vcpu.restore(&shell.vcpu).unwrap();
+        assert!(State::decode(&bytes[..bytes.len() - 1]).is_err());
+        assert!(State::decode(&[]).is_err());
+        let mut newer = bytes.clone();
+        newer[0] += 1;
+        assert!(State::decode(&newer).unwrap_err().contains("version 2"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Pages of RAM that a restored guest writes while it answers a request, so that the next one can
+//! have its copies made ahead.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{SnapshotError, WORKING_SET_FILE, read_bounded};
+
+const PAGE: u64 = 4096;
+
+// Bits of /proc/PID/pagemap (admin-guide/mm/pagemap.rst).
+const PRESENT: u64 = 1 << 63;
+const FILE_OR_SHARED: u64 = 1 << 61;
+
+/// Runs of page numbers, ascending and disjoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkingSet {
+    runs: Vec<Range<u32>>,
+}
+
+impl WorkingSet {
+    /// The pages of `start..start + size` of this process that are private copies: in a private
+    /// mapping of a file, exactly those that were written.
+    pub fn written_pages(start: u64, size: u64) -> io::Result<Self> {
+        let map = File::open("/proc/self/pagemap")?;
+        let mut entries = vec![0; 8 * (size / PAGE) as usize];
+        map.read_exact_at(&mut entries, start / PAGE * 8)?;
+        let written = entries.chunks_exact(8).map(|entry| {
+            let entry = entry.try_into().map_or(0, u64::from_ne_bytes);
+            entry & PRESENT != 0 && entry & FILE_OR_SHARED == 0
+        });
+        let mut set = Self::default();
+        for (page, _) in (0u32..).zip(written).filter(|(_, written)| *written) {
+            set.push(page);
+        }
+        Ok(set)
+    }
+
+    fn push(&mut self, page: u32) {
+        match self.runs.last_mut() {
+            Some(run) if run.end == page => run.end += 1,
+            _ => self.runs.push(page..page.saturating_add(1)),
+        }
+    }
+
+    /// Runs of pages.
+    pub fn runs(&self) -> &[Range<u32>] {
+        &self.runs
+    }
+
+    /// Number of pages.
+    pub fn len(&self) -> usize {
+        self.runs.iter().map(|run| run.len()).sum()
+    }
+
+    /// Whether no page is in it.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// File content: start and end of each run, little-endian.
+    pub fn encode(&self) -> Vec<u8> {
+        self.runs
+            .iter()
+            .flat_map(|run| [run.start, run.end])
+            .flat_map(u32::to_le_bytes)
+            .collect()
+    }
+
+    /// From the file of the snapshot in `directory`; runs outside of `memory_size` are damage.
+    pub fn read(directory: &Path, memory_size: u64) -> Result<Self, SnapshotError> {
+        let bytes = read_bounded(&directory.join(WORKING_SET_FILE))?;
+        Self::decode(&bytes, memory_size).ok_or_else(|| SnapshotError::Corrupt {
+            path: directory.to_owned(),
+            reason: format!("{WORKING_SET_FILE}: not a list of pages"),
+        })
+    }
+
+    fn decode(bytes: &[u8], memory_size: u64) -> Option<Self> {
+        let (words, rest) = bytes.as_chunks::<4>();
+        let (pairs, odd) = words.as_chunks::<2>();
+        if !rest.is_empty() || !odd.is_empty() {
+            return None;
+        }
+        let mut runs = Vec::with_capacity(pairs.len());
+        let mut last = 0;
+        for [start, end] in pairs {
+            let run = u32::from_le_bytes(*start)..u32::from_le_bytes(*end);
+            if run.is_empty() || run.start < last || u64::from(run.end) > memory_size / PAGE {
+                return None;
+            }
+            last = run.end;
+            runs.push(run);
+        }
+        Some(Self { runs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::Mapping;
+
+    #[test]
+    fn written_pages_of_a_private_file_mapping_are_found() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(2 << 20).unwrap();
+        let mapping = Mapping::private_file(&file, 2 << 20).unwrap();
+        for page in [3usize, 4, 100] {
+            // SAFETY: inside the mapping, which only this test uses.
+            unsafe { mapping.as_ptr().add(page * 4096).write_volatile(1) };
+        }
+        // SAFETY: as above; a page only read is not in the set.
+        unsafe { mapping.as_ptr().add(50 * 4096).read_volatile() };
+        let set = WorkingSet::written_pages(mapping.as_ptr() as u64, 2 << 20).unwrap();
+        assert_eq!(set.runs(), [3..5, 100..101]);
+        assert_eq!(set.len(), 3);
+        assert_eq!(WorkingSet::decode(&set.encode(), 2 << 20), Some(set));
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let set = WorkingSet {
+            runs: vec![1..3, 7..9],
+        };
+        let bytes = set.encode();
+        assert_eq!(WorkingSet::decode(&bytes, 9 * PAGE), Some(set));
+        assert_eq!(WorkingSet::decode(&bytes, 8 * PAGE), None);
+        assert_eq!(WorkingSet::decode(&bytes[1..], 9 * PAGE), None);
+        assert_eq!(WorkingSet::decode(&bytes[..12], 9 * PAGE), None);
+        let reversed: Vec<u8> = [bytes[8..].to_vec(), bytes[..8].to_vec()].concat();
+        assert_eq!(WorkingSet::decode(&reversed, 9 * PAGE), None);
+    }
+}
