@@ -1,16 +1,15 @@
 //! A `sprout serve` process on a free loopback port, and requests to it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::net::TcpListener;
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
 
 use crate::run::{kill_group, wait};
 use crate::store::Store;
@@ -29,7 +28,7 @@ const MAX_BODY: u64 = 64 << 20;
 pub struct Gateway {
     child: Child,
     url: String,
-    log: PathBuf,
+    log: NamedTempFile,
     agent: ureq::Agent,
 }
 
@@ -60,13 +59,16 @@ impl Answer {
 impl Gateway {
     /// Starts `sprout serve` with further arguments and waits until it answers.
     pub fn start(store: &Store, args: &[&str]) -> Result<Self> {
-        let port = free_port()?;
-        let log = store.home().join(format!("gateway-{port}.log"));
-        let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
-        let address = format!("127.0.0.1:{port}");
+        // Several gateways of one test run may be up at once: each has a log of its own.
+        let log = tempfile::Builder::new()
+            .prefix("gateway-")
+            .suffix(".log")
+            .tempfile_in(store.home())
+            .with_context(|| format!("creating a log in {}", store.home().display()))?;
+        let file = log.reopen()?;
         let mut command = store.sprout()?;
         command
-            .args(["serve", "--listen", &address])
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -82,7 +84,7 @@ impl Gateway {
             .new_agent();
         let mut gateway = Self {
             child,
-            url: format!("http://{address}"),
+            url: String::new(),
             log,
             agent,
         };
@@ -96,14 +98,29 @@ impl Gateway {
             if let Some(status) = self.child.try_wait()? {
                 bail!("sprout serve ended at once ({status}):\n{}", self.log());
             }
-            match self.get("/healthz") {
-                Ok(answer) if answer.status == 200 => return Ok(()),
-                _ if Instant::now() > end => {
-                    bail!("sprout serve does not answer:\n{}", self.log())
-                }
-                _ => thread::sleep(Duration::from_millis(20)),
+            if self.url.is_empty() {
+                self.url = self.address().unwrap_or_default();
+            } else if self
+                .get("/healthz")
+                .is_ok_and(|answer| answer.status == 200)
+            {
+                return Ok(());
             }
+            ensure!(
+                Instant::now() < end,
+                "sprout serve does not answer:\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// The address the gateway says it listens on.
+    fn address(&self) -> Option<String> {
+        let log = self.log();
+        let (_, rest) = log.split_once("listening on ")?;
+        let (address, _) = rest.split_once(char::is_whitespace)?;
+        Some(address.to_owned())
     }
 
     /// GET of a path.
@@ -122,7 +139,7 @@ impl Gateway {
 
     /// All that the gateway wrote to standard output and standard error.
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
     /// Waits until its log has `text`, which may be written after the answer has been sent.
@@ -198,10 +215,4 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<Answer> {
         headers,
         body,
     })
-}
-
-/// A port that nobody listens on now.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
-    Ok(listener.local_addr()?.port())
 }
