@@ -147,12 +147,11 @@ impl Drop for Space {
                 rss.release(leaf, huge);
                 Entry::NONE
             });
-        // Nothing to flush: the tables are not in use by any processor any more.
+        // Nothing to flush: no program runs on these tables any more.
     }
 }
 
-/// An address space, shared by the threads of a process. It must not be dropped while a processor
-/// has its tables loaded.
+/// An address space, shared by the threads of a process.
 pub struct AddressSpace {
     root: u64,
     space: Lock<Space>,

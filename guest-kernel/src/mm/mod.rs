@@ -38,7 +38,7 @@ mod fork;
 pub mod frame;
 pub mod heap;
 mod map;
-pub mod page_table;
+mod page_table;
 mod phys;
 mod remap;
 mod report;
@@ -54,7 +54,7 @@ pub use frame::{Frame, FrameStats};
 pub use map::{MapFile, MapFlags, MapRequest};
 #[cfg(not(target_os = "none"))]
 pub use phys::host_image;
-pub use phys::image_slice;
+pub use phys::{boot_slice, image_slice};
 pub use remap::RemapFlags;
 pub use shared::{KernelPages, SharedMemory};
 pub use vma::Prot;

@@ -10,20 +10,7 @@ use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index
 use crate::arch::tlb;
 use crate::errno::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
-use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE};
-
-/// The kernel's entries of the top table, the same in every address space.
-static KERNEL_ENTRIES: [AtomicU64; KERNEL_PML4_SLOTS.len()] =
-    [const { AtomicU64::new(0) }; KERNEL_PML4_SLOTS.len()];
-
-/// Takes the kernel's entries over from the boot tables, as they are then. Call once, after the
-/// privilege mode has settled them.
-pub fn init(boot_root: u64) {
-    let boot = Table::at(boot_root);
-    for (entry, slot) in KERNEL_ENTRIES.iter().zip(KERNEL_PML4_SLOTS) {
-        entry.store(boot.get(slot).0, Ordering::Relaxed);
-    }
-}
+use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE, PAGE_TABLES_GPA};
 
 /// One table.
 #[derive(Clone, Copy)]
@@ -67,7 +54,7 @@ pub(super) struct Flush {
 }
 
 impl Flush {
-    const SINGLE: usize = 8;
+    const SINGLE: usize = 3;
 
     pub fn new() -> Flush {
         Flush {
@@ -101,8 +88,9 @@ pub(super) struct PageTable {
 impl PageTable {
     pub fn new() -> Result<PageTable> {
         let root = Table::make()?;
-        for (entry, slot) in KERNEL_ENTRIES.iter().zip(KERNEL_PML4_SLOTS) {
-            Table::at(root).set(slot, Entry(entry.load(Ordering::Relaxed)));
+        // The kernel's half is the same everywhere, as the boot tables have it.
+        for slot in KERNEL_PML4_SLOTS {
+            Table::at(root).set(slot, Table::at(PAGE_TABLES_GPA).get(slot));
         }
         Ok(PageTable { root, tables: 0 })
     }
@@ -253,6 +241,10 @@ fn free(phys: u64, level: u32, entries: usize) {
 
 impl Drop for PageTable {
     fn drop(&mut self) {
+        // The last thread of a process runs on its tables until the next one is scheduled.
+        if tlb::root() == self.root {
+            tlb::switch_root(PAGE_TABLES_GPA);
+        }
         free(self.root, TOP_LEVEL, USER_TOP_ENTRIES);
     }
 }

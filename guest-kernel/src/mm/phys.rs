@@ -101,6 +101,20 @@ pub fn image_slice(phys: u64, len: usize) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(phys_to_ptr(phys), len) }
 }
 
+/// Reads what the VMM put into RAM before the first run (arguments, a program file). That memory
+/// lies below `BootInfo::free_start`, so nothing ever writes it.
+pub fn boot_slice(phys: u64, len: u64) -> &'static [u8] {
+    if len == 0 {
+        return &[];
+    }
+    assert!(
+        !is_image(phys),
+        "boot_slice of guest-physical {phys:#x}, which is no RAM"
+    );
+    // SAFETY: reserved by the VMM for the whole life of the VM, and read-only by convention.
+    unsafe { core::slice::from_raw_parts(phys_to_ptr(phys), len as usize) }
+}
+
 /// Copies out of RAM or an image; `phys..phys + bytes.len()` must lie inside one page.
 #[inline]
 pub(super) fn read(phys: u64, bytes: &mut [u8]) {

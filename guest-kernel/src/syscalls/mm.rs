@@ -1,0 +1,168 @@
+//! System calls about memory: arguments checked and translated, the work is [`crate::mm`]'s.
+
+use super::args::{Fd, Flags, UserAddr};
+use crate::errno::{Errno, Result};
+use crate::fs::file::OpenFlags;
+use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags};
+use crate::task::Ctx;
+use core::sync::atomic::{Ordering, fence};
+use sprout_abi::layout::PAGE_SIZE;
+
+/// `PROT_SEM`: means nothing on x86.
+const PROT_SEM: u32 = 8;
+/// `PROT_GROWSDOWN`.
+const PROT_GROWSDOWN: u32 = 0x0100_0000;
+
+/// mmap(2).
+pub fn mmap(
+    ctx: &Ctx,
+    addr: UserAddr,
+    length: u64,
+    prot: Flags,
+    flags: Flags,
+    fd: Fd,
+    offset: u64,
+) -> Result<u64> {
+    if !offset.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    let flags = MapFlags::from_bits_retain(flags.0);
+    let file = if flags.contains(MapFlags::ANONYMOUS) {
+        None
+    } else {
+        let open = ctx.files().lock().get(fd.0)?;
+        let access = open.flags();
+        if access.contains(OpenFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        let (readable, writable) = (access.readable(), access.writable());
+        Some(MapFile {
+            file: open.file().mapping()?,
+            offset,
+            readable,
+            writable,
+        })
+    };
+    let prot = Prot::from_bits_truncate(prot.0);
+    ctx.space().mmap(&MapRequest {
+        addr: addr.0,
+        len: length,
+        prot,
+        flags,
+        file,
+    })
+}
+
+/// munmap(2).
+pub fn munmap(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
+    ctx.space().munmap(addr.0, length)?;
+    Ok(0)
+}
+
+/// mprotect(2).
+pub fn mprotect(ctx: &Ctx, addr: UserAddr, length: u64, prot: Flags) -> Result<u64> {
+    let grows_down = prot.0 & PROT_GROWSDOWN != 0;
+    let bits = prot.0 & !(PROT_SEM | PROT_GROWSDOWN);
+    let prot = Prot::from_bits(bits).ok_or(Errno::EINVAL)?;
+    ctx.space().mprotect(addr.0, length, prot, grows_down)?;
+    Ok(0)
+}
+
+/// mremap(2).
+pub fn mremap(
+    ctx: &Ctx,
+    addr: UserAddr,
+    old_length: u64,
+    new_length: u64,
+    flags: Flags,
+    new_addr: UserAddr,
+) -> Result<u64> {
+    let flags = RemapFlags::from_bits_retain(flags.0);
+    ctx.space()
+        .mremap(addr.0, old_length, new_length, flags, new_addr.0)
+}
+
+/// brk(2): the end of the heap, moved or not.
+pub fn brk(ctx: &Ctx, addr: UserAddr) -> Result<u64> {
+    Ok(ctx.space().brk(addr.0))
+}
+
+/// madvise(2).
+pub fn madvise(ctx: &Ctx, addr: UserAddr, length: u64, advice: i32) -> Result<u64> {
+    let advice = u32::try_from(advice).map_err(|_| Errno::EINVAL)?;
+    ctx.space().madvise(addr.0, length, advice)?;
+    Ok(0)
+}
+
+/// msync(2).
+pub fn msync(ctx: &Ctx, addr: UserAddr, length: u64, flags: Flags) -> Result<u64> {
+    ctx.space().msync(addr.0, length, flags.0)?;
+    Ok(0)
+}
+
+/// mincore(2).
+pub fn mincore(ctx: &Ctx, addr: UserAddr, length: u64, out: UserAddr) -> Result<u64> {
+    /// Pages asked about at a time.
+    const CHUNK: u64 = 512;
+    if !addr.0.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL);
+    }
+    let pages = length.div_ceil(PAGE_SIZE);
+    let mut done = 0;
+    while done < pages {
+        let n = CHUNK.min(pages - done);
+        let start = addr.0.checked_add(done * PAGE_SIZE).ok_or(Errno::ENOMEM)?;
+        let bytes = ctx.space().mincore(start, n * PAGE_SIZE)?;
+        ctx.write_bytes(out.add(done).0, &bytes)?;
+        done += n;
+    }
+    Ok(0)
+}
+
+/// mlock(2): faults the range in; nothing is ever paged out.
+pub fn mlock(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
+    ctx.space().check_locked(addr.0, length)?;
+    ctx.space().populate(addr.0, length)?;
+    Ok(0)
+}
+
+/// munlock(2).
+pub fn munlock(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
+    ctx.space().check_locked(addr.0, length)?;
+    Ok(0)
+}
+
+/// Memory is never paged out, so locking all of it is a matter of valid flags.
+pub fn mlockall(_: &Ctx, flags: Flags) -> Result<u64> {
+    const CURRENT: u32 = 1;
+    const FUTURE: u32 = 2;
+    const ONFAULT: u32 = 4;
+    if flags.0 == 0 || flags.0 == ONFAULT || flags.0 & !(CURRENT | FUTURE | ONFAULT) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(0)
+}
+
+/// munlockall(2).
+pub fn munlockall(_: &Ctx) -> Result<u64> {
+    Ok(0)
+}
+
+/// All threads share one vCPU, and a switch between them orders memory: there is nobody to
+/// interrupt.
+pub fn membarrier(_: &Ctx, command: i32, flags: Flags, _cpu: i32) -> Result<u64> {
+    const QUERY: i32 = 0;
+    /// GLOBAL, the expedited kinds and their registrations, and SYNC_CORE.
+    const SUPPORTED: i32 = 0x7f;
+    if flags.0 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    match command {
+        QUERY => Ok(SUPPORTED as u64),
+        one if one > 0 && one & !SUPPORTED == 0 && one & (one - 1) == 0 => {
+            fence(Ordering::SeqCst);
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
