@@ -160,9 +160,9 @@ impl FrameDecoder {
         Ok(Some(Frame { kind, payload }))
     }
 
-    /// Whether bytes of an unfinished frame are left over.
-    pub fn has_partial(&self) -> bool {
-        self.start < self.buffer.len()
+    /// How many bytes have been pushed that no frame given out has used.
+    pub fn unread(&self) -> usize {
+        self.buffer.len().saturating_sub(self.start)
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
                 },
             ]
         );
-        assert!(!decoder.has_partial());
+        assert_eq!(decoder.unread(), 0);
     }
 
     #[test]

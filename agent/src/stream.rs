@@ -133,6 +133,12 @@ impl ResponseDecoder {
         self.frames.push(bytes);
     }
 
+    /// How many bytes have been pushed beyond the last event: after the end of the response, those
+    /// of the next one.
+    pub fn unread(&self) -> usize {
+        self.frames.unread()
+    }
+
     /// Whether [`ResponseEvent::End`] or [`ResponseEvent::Failed`] has been given out.
     pub fn is_finished(&self) -> bool {
         self.state == State::Finished

@@ -4,12 +4,13 @@
 //! next request and those under way keep the snapshot they began with.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -29,6 +30,9 @@ pub struct FunctionRecord {
     pub function_image: String,
     /// Name of its snapshot, below the snapshots directory.
     pub snapshot: String,
+    /// The snapshot it had before: requests that began with it may still be opening it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_snapshot: Option<String>,
     /// Guest memory in bytes.
     pub memory: u64,
     /// When it was deployed, seconds since 1970.
@@ -83,6 +87,66 @@ pub fn is_valid_name(name: &str) -> bool {
 /// The record of `name` below the functions directory.
 pub fn record_path(functions: &Path, name: &str) -> PathBuf {
     functions.join(name).join("function.json")
+}
+
+/// Holds off other deployments of one function.
+#[derive(Debug)]
+pub struct Deployment {
+    path: PathBuf,
+    previous: Option<FunctionRecord>,
+    _lock: File,
+}
+
+impl Deployment {
+    /// Waits for other deployments of `name` and reads what is deployed now.
+    pub fn begin(functions: &Path, name: &str) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            is_valid_name(name),
+            "{name:?} cannot name a function: use 1 to 63 of a-z, 0-9 and `-`, with no `-` at the \
+             ends"
+        );
+        let path = record_path(functions, name);
+        let directory = functions.join(name);
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let lock_path = directory.join(".lock");
+        let lock = File::create(&lock_path)
+            .and_then(|file| file.lock().map(|()| file))
+            .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+        // A record that cannot be read is replaced like any other; its snapshots stay on disk.
+        let previous = fs::read(&path)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
+        Ok(Self {
+            path,
+            previous,
+            _lock: lock,
+        })
+    }
+
+    /// Puts `record` in place of what was deployed. Returns the snapshot nobody can begin with any
+    /// more: the one before the previous.
+    pub fn publish(self, mut record: FunctionRecord) -> anyhow::Result<Option<String>> {
+        let (previous, obsolete) = match self.previous {
+            Some(previous) => (Some(previous.snapshot), previous.previous_snapshot),
+            None => (None, None),
+        };
+        record.previous_snapshot = previous;
+        let new = self.path.with_extension("json.new");
+        let write = || {
+            let mut file = File::create(&new)?;
+            serde_json::to_writer_pretty(&mut file, &record)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&new, &self.path)?;
+            // The new name is only durable once its directory is.
+            self.path
+                .parent()
+                .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        };
+        write().with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(obsolete)
+    }
 }
 
 impl Registry {
@@ -179,6 +243,7 @@ mod tests {
             image: "node:24".into(),
             function_image: "blake3-00".into(),
             snapshot: snapshot.into(),
+            previous_snapshot: None,
             memory: 256 << 20,
             deployed_at: 1,
         }
@@ -212,6 +277,35 @@ mod tests {
             registry.find("hello"),
             Err(RegistryError::Unknown)
         ));
+    }
+
+    #[test]
+    fn a_deployment_keeps_one_snapshot_back() {
+        let root = tempfile::tempdir().unwrap();
+        let registry = Registry::new(root.path().into(), "/snapshots".into());
+        let mut obsolete = Vec::new();
+        for snapshot in ["one", "two", "three"] {
+            let deployment = Deployment::begin(root.path(), "hello").unwrap();
+            obsolete.push(deployment.publish(record("hello", snapshot)).unwrap());
+            assert_eq!(registry.find("hello").unwrap().record.snapshot, snapshot);
+        }
+        assert_eq!(obsolete, [None, None, Some("one".to_owned())]);
+        assert!(Deployment::begin(root.path(), "../x").is_err());
+    }
+
+    #[test]
+    fn a_second_deployment_waits_for_the_first() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Deployment::begin(root.path(), "hello").unwrap();
+        let functions = root.path().to_owned();
+        let second = std::thread::spawn(move || {
+            Deployment::begin(&functions, "hello")
+                .unwrap()
+                .previous
+                .map(|record| record.snapshot)
+        });
+        first.publish(record("hello", "one")).unwrap();
+        assert_eq!(second.join().unwrap().as_deref(), Some("one"));
     }
 
     #[test]

@@ -5,9 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 fn split(text: &str) -> anyhow::Result<(u64, &str)> {
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let number = digits.parse().with_context(|| format!("{text:?} does not begin with a number"))?;
+    let number = digits
+        .parse()
+        .with_context(|| format!("{text:?} does not begin with a number"))?;
     Ok((number, unit))
 }
 
@@ -52,7 +56,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for bad in ["", "s", "-1s", "1h", "1.5s", "99999999999999999999s", "400000000000000000m"] {
+        for bad in [
+            "",
+            "s",
+            "-1s",
+            "1h",
+            "1.5s",
+            "99999999999999999999s",
+            "400000000000000000m",
+        ] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
         for bad in ["", "M", "1X", "-1", "99999999999G"] {

@@ -93,6 +93,7 @@ impl Server {
             image: "node:24".into(),
             function_image: "blake3-00".into(),
             snapshot: snapshot.into(),
+            previous_snapshot: None,
             memory: 256 << 20,
             deployed_at: 0,
         };

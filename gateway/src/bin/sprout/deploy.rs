@@ -1,0 +1,303 @@
+//! `sprout deploy`: makes a function out of a directory: its image, a guest that has loaded it and
+//! answered a request, the snapshot of that guest, and the record that `sprout serve` reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail, ensure};
+use sprout_abi::boot::boot_flags;
+use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, encode_request};
+use sprout_gateway::registry::{Deployment, FunctionRecord, RECORD_VERSION};
+use sprout_images::{Image, Store};
+use sprout_vmm::backend::buffered::Buffered;
+use sprout_vmm::backend::terminal::Terminal;
+use sprout_vmm::boot::{BootConfig, ImageMount, Program};
+use sprout_vmm::kernel::Kernel;
+use sprout_vmm::shell::Shell;
+use sprout_vmm::snapshot::Snapshot;
+use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::vm::{Stop, Vm};
+
+use crate::guest::parse_size;
+
+/// Entry point of the agent in the guest.
+const AGENT: &str = "/sprout/agent.mjs";
+
+/// Arguments of `sprout deploy`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory of the function: package.json or index.mjs, with
+    /// `export default async (request) => Response`
+    directory: PathBuf,
+    /// Name of the function: it answers at /f/NAME
+    #[arg(long)]
+    name: String,
+    /// Runtime image
+    #[arg(long, value_name = "NAME:TAG", default_value = "node:24")]
+    image: String,
+    /// Memory of each instance
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
+    memory: u64,
+    /// Environment variable of the function
+    #[arg(long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    #[command(flatten)]
+    warmup: Warmup,
+    /// Sentry to boot instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Print each system call of the guest to standard error
+    #[arg(long)]
+    strace: bool,
+}
+
+/// The request a function answers once before its snapshot is taken, so that no instance has to
+/// compile what it runs or touch memory for the first time.
+#[derive(Debug, clap::Args)]
+struct Warmup {
+    /// Take the snapshot without a warm-up request
+    #[arg(long, conflicts_with_all = ["warmup_method", "warmup_path", "warmup_body"])]
+    no_warmup: bool,
+    /// Method of the warm-up request [default: GET, or POST with a body]
+    #[arg(long, value_name = "METHOD")]
+    warmup_method: Option<String>,
+    /// Path and query of the warm-up request
+    #[arg(long, value_name = "PATH")]
+    warmup_path: Option<String>,
+    /// Body of the warm-up request, as JSON unless --warmup-type says otherwise
+    #[arg(long, value_name = "TEXT")]
+    warmup_body: Option<String>,
+    /// Content type of the warm-up body
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
+    warmup_type: String,
+    /// How often the warm-up request is sent
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    warmup_count: usize,
+}
+
+impl Warmup {
+    /// Whether the operator said what the request is, and so that it has to work.
+    fn is_chosen(&self) -> bool {
+        self.warmup_method.is_some() || self.warmup_path.is_some() || self.warmup_body.is_some()
+    }
+
+    fn requests(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        if self.no_warmup {
+            return Ok(Vec::new());
+        }
+        let path = self.warmup_path.as_deref().unwrap_or("/");
+        ensure!(
+            path.starts_with('/'),
+            "--warmup-path {path}: expected a path that begins with `/`"
+        );
+        let body = self.warmup_body.as_deref().unwrap_or_default();
+        let default_method = if self.warmup_body.is_some() {
+            "POST"
+        } else {
+            "GET"
+        };
+        let method = self.warmup_method.as_deref().unwrap_or(default_method);
+        let mut headers = vec![("host".to_owned(), "localhost".to_owned())];
+        if !body.is_empty() {
+            headers.push(("content-type".into(), self.warmup_type.clone()));
+            headers.push(("content-length".into(), body.len().to_string()));
+        }
+        let head = RequestHead {
+            id: "warmup".into(),
+            method: method.to_ascii_uppercase(),
+            url: format!("http://localhost{path}"),
+            headers,
+        };
+        let request = encode_request(&head, body.as_bytes())?;
+        Ok(vec![request; self.warmup_count])
+    }
+}
+
+/// Deploys a function.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let start = Instant::now();
+    let progress = |line: &str| eprintln!("[{:5.1}s] {line}", start.elapsed().as_secs_f32());
+    let store = Store::open_default()?;
+    let deployment = Deployment::begin(&store.functions_dir(), &args.name)?;
+    ensure!(
+        args.directory.is_dir(),
+        "{} is no directory",
+        args.directory.display()
+    );
+
+    let image = store.resolve(&args.image)?;
+    let function = store.function_image(&args.directory)?;
+    progress(&format!(
+        "function image {} ({} KiB)",
+        function.digest,
+        function.size >> 10
+    ));
+    let agent = store.agent_image()?;
+    let mounts = [
+        (&image.path, "/"),
+        (&agent.path, "/sprout"),
+        (&function.path, "/function"),
+    ];
+    let images = mounts
+        .map(|(path, mount)| ImageMount {
+            path: path.clone(),
+            mount: mount.into(),
+        })
+        .to_vec();
+
+    let kernel = match &args.kernel {
+        Some(path) => Kernel::from_file(path)?,
+        None => Kernel::embedded()?,
+    };
+    let (program, command) = program(&image, &args.env)?;
+    let strace = if args.strace { boot_flags::STRACE } else { 0 };
+    let config = BootConfig {
+        kernel: &kernel,
+        ram_size: args.memory,
+        images,
+        program,
+        flags: boot_flags::CHANNEL | strace,
+        hostname: args.name.clone(),
+    };
+    let mut vm = boot(&config, &args.warmup)?;
+    progress("loaded and warmed up");
+
+    let snapshot = format!("{}-{:x}", args.name, milliseconds_since_1970());
+    let directory = store.snapshot_dir(&snapshot)?;
+    let description = Description {
+        sentry: kernel.build_id(),
+        command,
+    };
+    vm.snapshot(&directory, &description)?;
+    drop(vm);
+    Snapshot::open(&directory)?.verify()?;
+    progress(&format!("snapshot {}", directory.display()));
+
+    let record = FunctionRecord {
+        version: RECORD_VERSION,
+        name: args.name.clone(),
+        image: image.reference.to_string(),
+        function_image: function.digest.to_string(),
+        snapshot,
+        previous_snapshot: None,
+        memory: args.memory,
+        deployed_at: milliseconds_since_1970() / 1000,
+    };
+    if let Some(obsolete) = deployment.publish(record)? {
+        remove_snapshot(&store, &obsolete);
+    }
+    progress(&format!("deployed: /f/{}", args.name));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The agent on the image's runtime, and the same as a command line for the operator.
+fn program(image: &Image, extra: &[String]) -> anyhow::Result<(Program, Vec<String>)> {
+    let config = &image.config;
+    let Some(path) = config
+        .entrypoint
+        .first()
+        .filter(|path| path.starts_with('/'))
+    else {
+        bail!(
+            "the image {} names no program to run functions with",
+            image.reference
+        );
+    };
+    let mut env = config.env.clone();
+    for variable in extra {
+        let name = match variable.split_once('=') {
+            Some((name, _)) if !name.is_empty() => format!("{name}="),
+            _ => bail!("--env {variable}: expected KEY=VALUE"),
+        };
+        env.retain(|known| !known.starts_with(&name));
+        env.push(variable.clone());
+    }
+    let mut command = config.entrypoint.clone();
+    command.push(AGENT.into());
+    let bytes = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
+    let program = Program {
+        path: path.clone().into_bytes(),
+        file: None,
+        args: bytes(&command),
+        env: bytes(&env),
+        cwd: b"/function".to_vec(),
+    };
+    Ok((program, command))
+}
+
+/// Boots a guest, has it answer the warm-up requests, and stops it where it waits for the next.
+fn boot(config: &BootConfig<'_>, warmup: &Warmup) -> anyhow::Result<Vm> {
+    let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
+    let mut backend = Buffered::new(warmup.requests()?).with_terminal(terminal);
+    let mut vm = Shell::new()?.boot(config)?;
+    match vm.run(Some(config.kernel), &mut backend)? {
+        Stop::Ready => {}
+        Stop::Exited { status, signal: 0 } => {
+            bail!("the function's process exited with status {status} before it was ready")
+        }
+        Stop::Exited { signal, .. } => {
+            bail!("the function's process was killed by signal {signal} before it was ready")
+        }
+        Stop::Panicked(report) => bail!("the guest kernel panicked: {report}"),
+    }
+    if let Err(reason) = check_responses(&backend.take_responses()) {
+        if warmup.is_chosen() {
+            bail!("the warm-up request failed: {reason}");
+        }
+        eprintln!(
+            "sprout: the warm-up request (GET /) failed: {reason}; say which one works with \
+             --warmup-method, --warmup-path and --warmup-body"
+        );
+    }
+    Ok(vm)
+}
+
+/// Whether every response to the warm-up requests is complete and no error of the server.
+fn check_responses(mut bytes: &[u8]) -> Result<(), String> {
+    while !bytes.is_empty() {
+        let mut decoder = ResponseDecoder::new(Limits::default());
+        decoder.push(bytes);
+        loop {
+            match decoder.next_event().map_err(|error| error.to_string())? {
+                None => return Err("its response is incomplete".into()),
+                Some(ResponseEvent::Failed(report)) => return Err(report.message),
+                Some(ResponseEvent::Head(head)) if head.status >= 500 => {
+                    return Err(format!("the function answered with status {}", head.status));
+                }
+                Some(ResponseEvent::End) => break,
+                Some(_) => {}
+            }
+        }
+        bytes = bytes
+            .get(bytes.len() - decoder.unread()..)
+            .unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Removes a snapshot no request can begin with any more; instances that run have it mapped.
+fn remove_snapshot(store: &Store, name: &str) {
+    let removed = store
+        .snapshot_dir(name)
+        .map_err(anyhow::Error::from)
+        .and_then(|path| remove_directory(&path));
+    if let Err(error) = removed {
+        eprintln!("sprout: the old snapshot {name} stays: {error:#}");
+    }
+}
+
+fn remove_directory(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn milliseconds_since_1970() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
