@@ -1,0 +1,261 @@
+//! dup, fcntl, flock.
+
+use super::{open_file, release};
+use crate::errno::{Errno, Result};
+use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::inode::InodeId;
+use crate::fs::locks::{self, FileLock, Kind, Owner};
+use crate::fs::rootfs::RegularFile;
+use crate::ipc::pipe::PipeEnd;
+use crate::syscalls::args::{Fd, UserPtr};
+use crate::task::Ctx;
+use crate::wait::PollEvents;
+
+const RLIMIT_NOFILE: usize = 7;
+
+/// `dup(2)`.
+pub fn dup(ctx: &Ctx, fd: Fd) -> Result<u64> {
+    let mut files = ctx.files().lock();
+    let file = files.get(fd.0)?;
+    Ok(files.insert(file, false)? as u64)
+}
+
+/// `dup2(2)`.
+pub fn dup2(ctx: &Ctx, old: Fd, new: Fd) -> Result<u64> {
+    if old == new {
+        open_file(ctx, old)?;
+        return Ok(new.0 as u64);
+    }
+    replace(ctx, old, new, false)
+}
+
+/// `dup3(2)`.
+pub fn dup3(ctx: &Ctx, old: Fd, new: Fd, flags: OpenFlags) -> Result<u64> {
+    if !OpenFlags::CLOEXEC.contains(flags) || old == new {
+        return Err(Errno::EINVAL);
+    }
+    replace(ctx, old, new, flags.contains(OpenFlags::CLOEXEC))
+}
+
+fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> Result<u64> {
+    let replaced = {
+        let mut files = ctx.files().lock();
+        let file = files.get(old.0)?;
+        files.replace(new.0, file, close_on_exec)?
+    };
+    if let Some(replaced) = replaced {
+        release(ctx, replaced);
+    }
+    Ok(new.0 as u64)
+}
+
+/// Commands of `fcntl(2)`.
+mod command {
+    pub const DUPFD: i32 = 0;
+    pub const GETFD: i32 = 1;
+    pub const SETFD: i32 = 2;
+    pub const GETFL: i32 = 3;
+    pub const SETFL: i32 = 4;
+    pub const GETLK: i32 = 5;
+    pub const SETLK: i32 = 6;
+    pub const SETLKW: i32 = 7;
+    pub const GETOWN: i32 = 9;
+    pub const OFD_GETLK: i32 = 36;
+    pub const OFD_SETLK: i32 = 37;
+    pub const OFD_SETLKW: i32 = 38;
+    pub const GETLEASE: i32 = 1025;
+    pub const DUPFD_CLOEXEC: i32 = 1030;
+    pub const SETPIPE_SZ: i32 = 1031;
+    pub const GETPIPE_SZ: i32 = 1032;
+    pub const ADD_SEALS: i32 = 1033;
+    pub const GET_SEALS: i32 = 1034;
+
+    /// What works on an O_PATH descriptor.
+    pub const ON_PATHS: [i32; 5] = [DUPFD, DUPFD_CLOEXEC, GETFD, SETFD, GETFL];
+}
+
+/// `fcntl(2)`.
+pub fn fcntl(ctx: &Ctx, fd: Fd, command: i32, arg: u64) -> Result<u64> {
+    const FD_CLOEXEC: u64 = 1;
+    const UNLOCKED: u64 = lock_type::UNLOCK as u64;
+    let file = open_file(ctx, fd)?;
+    if file.flags().contains(OpenFlags::PATH) && !command::ON_PATHS.contains(&command) {
+        return Err(Errno::EBADF);
+    }
+    match command {
+        command::DUPFD | command::DUPFD_CLOEXEC => {
+            // The argument is an int.
+            let min = arg as u32;
+            if u64::from(min) >= ctx.process().rlimit(RLIMIT_NOFILE) {
+                return Err(Errno::EINVAL);
+            }
+            let close_on_exec = command == command::DUPFD_CLOEXEC;
+            let fd = ctx.files().lock().insert_from(min.into(), file, close_on_exec)?;
+            Ok(fd as u64)
+        }
+        command::GETFD => Ok(ctx.files().lock().close_on_exec(fd.0)?.into()),
+        command::SETFD => {
+            ctx.files().lock().set_close_on_exec(fd.0, arg & FD_CLOEXEC != 0)?;
+            Ok(0)
+        }
+        command::GETFL => Ok(file.flags().bits().into()),
+        command::SETFL => {
+            file.set_flags(OpenFlags::from_bits_truncate(arg as u32));
+            Ok(0)
+        }
+        command::GETLK | command::OFD_GETLK => {
+            get_lock(ctx, &file, UserPtr::new(arg), command == command::OFD_GETLK)
+        }
+        command::SETLK | command::SETLKW => {
+            set_lock(ctx, &file, UserPtr::new(arg), false, command == command::SETLKW)
+        }
+        command::OFD_SETLK | command::OFD_SETLKW => {
+            set_lock(ctx, &file, UserPtr::new(arg), true, command == command::OFD_SETLKW)
+        }
+        // Nobody can own a descriptor's signals: there is no SIGIO.
+        command::GETOWN => Ok(0),
+        command::GETLEASE => Ok(UNLOCKED),
+        command::GETPIPE_SZ => pipe(&file).map(|pipe| pipe.capacity() as u64),
+        command::SETPIPE_SZ => pipe(&file)?.set_capacity(arg & 0xffff_ffff).map(|n| n as u64),
+        command::GET_SEALS => regular(&file)?.seals().map(u64::from),
+        command::ADD_SEALS => regular(&file)?.add_seals(arg as u32).map(|()| 0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn pipe(file: &OpenFile) -> Result<&PipeEnd> {
+    file.downcast().ok_or(Errno::EBADF)
+}
+
+fn regular(file: &OpenFile) -> Result<&RegularFile> {
+    file.downcast().ok_or(Errno::EINVAL)
+}
+
+mod lock_type {
+    pub const READ: u16 = 0;
+    pub const WRITE: u16 = 1;
+    pub const UNLOCK: u16 = 2;
+}
+
+/// `struct flock`: type and whence in the first word, start, length, process.
+type Flock = [u64; 4];
+
+/// The lock that a `struct flock` describes, and its type.
+fn described_lock(
+    ctx: &Ctx,
+    file: &OpenFile,
+    description: &Flock,
+    by_file: bool,
+) -> Result<(FileLock, u16)> {
+    let (kind, whence) = (description[0] as u16, (description[0] >> 16) as u16);
+    if kind > lock_type::UNLOCK || by_file && description[3] as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let base = match whence {
+        0 => 0,
+        1 => *file.offset(),
+        2 => file.file().metadata()?.size,
+        _ => return Err(Errno::EINVAL),
+    };
+    let length = description[2] as i64;
+    let start = i64::try_from(base)
+        .ok()
+        .and_then(|base| base.checked_add(description[1] as i64))
+        .ok_or(Errno::EOVERFLOW)?;
+    // A negative length means the bytes before the start.
+    let (start, end) = match length {
+        0 => (start, None),
+        1.. => (start, Some(start.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?)),
+        _ => (start.checked_add(length).ok_or(Errno::EINVAL)?, Some(start - 1)),
+    };
+    let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
+    let end = end.map_or(Ok(u64::MAX), u64::try_from).map_err(|_| Errno::EINVAL)?;
+    let (owner, pid) = match by_file {
+        true => (file.lock_owner(), 0),
+        false => (Owner::Table(ctx.files().lock().id()), ctx.process().pid()),
+    };
+    let exclusive = kind == lock_type::WRITE;
+    Ok((FileLock { owner, kind: Kind::Record, exclusive, start, end, pid }, kind))
+}
+
+fn locked_inode(file: &OpenFile) -> Result<InodeId> {
+    Ok(file.file().metadata()?.id)
+}
+
+fn get_lock(ctx: &Ctx, file: &OpenFile, at: UserPtr<Flock>, by_file: bool) -> Result<u64> {
+    let mut description = ctx.read(at)?;
+    let (wanted, kind) = described_lock(ctx, file, &description, by_file)?;
+    if kind == lock_type::UNLOCK {
+        return Err(Errno::EINVAL);
+    }
+    match locks::conflicting(locked_inode(file)?, &wanted) {
+        None => {
+            description[0] = description[0] & !0xffff | u64::from(lock_type::UNLOCK);
+        }
+        Some(held) => {
+            let kind = if held.exclusive { lock_type::WRITE } else { lock_type::READ };
+            let length = if held.end == u64::MAX { 0 } else { held.end - held.start + 1 };
+            // OFD locks belong to no process: -1.
+            let pid = if held.pid == 0 { u32::MAX } else { held.pid };
+            description = [kind.into(), held.start, length, pid.into()];
+        }
+    }
+    ctx.write(at, &description)?;
+    Ok(0)
+}
+
+fn set_lock(
+    ctx: &Ctx,
+    file: &OpenFile,
+    at: UserPtr<Flock>,
+    by_file: bool,
+    wait: bool,
+) -> Result<u64> {
+    let (wanted, kind) = described_lock(ctx, file, &ctx.read(at)?, by_file)?;
+    let inode = locked_inode(file)?;
+    match kind {
+        lock_type::READ if !file.flags().readable() => Err(Errno::EBADF),
+        lock_type::WRITE if !file.flags().writable() => Err(Errno::EBADF),
+        lock_type::UNLOCK => {
+            locks::release(inode, &wanted);
+            Ok(0)
+        }
+        _ => acquire(ctx, inode, wanted, wait),
+    }
+}
+
+fn acquire(ctx: &Ctx, inode: InodeId, wanted: FileLock, wait: bool) -> Result<u64> {
+    let attempt = || locks::acquire(inode, wanted).map(|()| 0);
+    ctx.retry(Some(locks::queue()), PollEvents::all(), !wait, None, attempt)
+}
+
+/// `flock(2)`.
+pub fn flock(ctx: &Ctx, fd: Fd, operation: i32) -> Result<u64> {
+    const SHARED: i32 = 1;
+    const EXCLUSIVE: i32 = 2;
+    const NONBLOCK: i32 = 4;
+    const UNLOCK: i32 = 8;
+    let file = open_file(ctx, fd)?;
+    if file.flags().contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
+    let inode = locked_inode(&file)?;
+    let mut lock = FileLock {
+        owner: file.lock_owner(),
+        kind: Kind::Whole,
+        exclusive: false,
+        start: 0,
+        end: u64::MAX,
+        pid: ctx.process().pid(),
+    };
+    match operation & !NONBLOCK {
+        UNLOCK => {
+            locks::release(inode, &lock);
+            return Ok(0);
+        }
+        SHARED => {}
+        EXCLUSIVE => lock.exclusive = true,
+        _ => return Err(Errno::EINVAL),
+    }
+    acquire(ctx, inode, lock, operation & NONBLOCK == 0)
+}

@@ -1,0 +1,20 @@
+//! System calls that move data.
+//!
+//! | file | calls |
+//! |---|---|
+//! | `transfer` | read, write and their vector and positioned forms, lseek |
+//! | `copy` | sendfile, copy_file_range, splice |
+//! | `control` | ioctl |
+//! | `sync` | fsync and its kin, advice |
+//!
+//! Files never block; here is where a call waits for them, and where EPIPE brings its signal.
+
+mod control;
+mod copy;
+mod sync;
+mod transfer;
+
+pub use control::*;
+pub use copy::*;
+pub use sync::*;
+pub use transfer::*;

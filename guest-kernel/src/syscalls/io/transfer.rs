@@ -1,0 +1,325 @@
+//! read, write and their vector and positioned forms, lseek.
+
+use crate::errno::{Errno, Result};
+use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::inode::FileKind;
+use crate::fs::rootfs::RegularFile;
+use crate::io::{Destination, Source, UserRange};
+use crate::syscalls::args::{Fd, Flags, UserAddr};
+use crate::syscalls::fs::open_file;
+use crate::task::Ctx;
+use crate::wait::PollEvents;
+use alloc::vec::Vec;
+
+const SIGPIPE: u32 = 13;
+const SIGXFSZ: u32 = 25;
+const RLIMIT_FSIZE: usize = 1;
+/// Most buffers of one call (UIO_MAXIOV).
+const MAX_BUFFERS: usize = 1024;
+/// `sizeof(struct iovec)`: address and length.
+const IOVEC_SIZE: usize = 16;
+
+fn one(buffer: UserAddr, len: usize) -> Result<Vec<UserRange>> {
+    check_range(buffer.0, len as u64)?;
+    Ok(Vec::from([UserRange { addr: buffer.0, len: len as u64 }]))
+}
+
+/// EFAULT for a buffer that runs out of the program's half of the address space, as access_ok.
+fn check_range(addr: u64, len: u64) -> Result<()> {
+    match addr.checked_add(len) {
+        Some(end) if end <= sprout_abi::layout::USER_END => Ok(()),
+        _ => Err(Errno::EFAULT),
+    }
+}
+
+/// Reads an array of iovecs: EINVAL for too many or for lengths beyond what a call can return.
+pub fn read_iovecs(ctx: &Ctx, vector: UserAddr, count: usize) -> Result<Vec<UserRange>> {
+    if count > MAX_BUFFERS {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = alloc::vec![0; count * IOVEC_SIZE];
+    ctx.read_bytes(vector.0, &mut bytes)?;
+    let mut total = 0u64;
+    let mut ranges = Vec::with_capacity(count);
+    let (words, _) = bytes.as_chunks::<8>();
+    for pair in words.chunks_exact(2) {
+        let (addr, len) = (u64::from_le_bytes(pair[0]), u64::from_le_bytes(pair[1]));
+        total = total.checked_add(len).filter(|&t| t <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
+        check_range(addr, len)?;
+        ranges.push(UserRange { addr, len });
+    }
+    Ok(ranges)
+}
+
+/// How a transfer waits, and where in the file it is.
+#[derive(Clone, Copy, Default)]
+struct How {
+    /// A position other than the file's own.
+    offset: Option<u64>,
+    /// Don't wait even if the file would (RWF_NOWAIT).
+    nowait: bool,
+    /// Write at the end (RWF_APPEND).
+    append: bool,
+}
+
+fn position(offset: i64) -> Result<How> {
+    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    Ok(How { offset: Some(offset), ..How::default() })
+}
+
+fn read_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> Result<u64> {
+    let mut dst = Destination::user(ctx.space(), ranges);
+    read_into(ctx, file, &mut dst, how).map(|n| n as u64)
+}
+
+/// Reads, waiting until there is something.
+fn read_into(ctx: &Ctx, file: &OpenFile, dst: &mut Destination<'_>, how: How) -> Result<usize> {
+    let nonblocking = how.nowait || file.flags().contains(OpenFlags::NONBLOCK);
+    let operation = || match how.offset {
+        Some(offset) => file.pread(dst, offset),
+        None => file.read(dst),
+    };
+    ctx.retry(file.file().wait_queue(), PollEvents::IN, nonblocking, None, operation)
+}
+
+fn write_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> Result<u64> {
+    let mut src = Source::user(ctx.space(), ranges);
+    write_from(ctx, file, &mut src, how)
+}
+
+/// Writes everything, waiting for room; less only after a signal or an error.
+fn write_from(ctx: &Ctx, file: &OpenFile, src: &mut Source<'_>, mut how: How) -> Result<u64> {
+    let nonblocking = how.nowait || file.flags().contains(OpenFlags::NONBLOCK);
+    if how.append && file.file().seekable() {
+        how.offset = Some(file.file().metadata()?.size);
+    }
+    check_file_size(ctx, file, src.remaining() as u64, how)?;
+    let total = src.remaining();
+    let mut done = 0;
+    loop {
+        let operation = || match how.offset {
+            Some(offset) => file.pwrite(src, offset),
+            None => file.write(src),
+        };
+        match ctx.retry(file.file().wait_queue(), PollEvents::OUT, nonblocking, None, operation) {
+            Ok(n) => {
+                done += n;
+                if let Some(offset) = &mut how.offset {
+                    *offset += n as u64;
+                }
+                if n == 0 || done >= total || nonblocking {
+                    return Ok(done as u64);
+                }
+            }
+            Err(_) if done > 0 => return Ok(done as u64),
+            Err(Errno::EPIPE) => {
+                ctx.send_signal_self(SIGPIPE);
+                return Err(Errno::EPIPE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// RLIMIT_FSIZE: SIGXFSZ and EFBIG for a regular file that is at the limit already.
+fn check_file_size(ctx: &Ctx, file: &OpenFile, len: u64, how: How) -> Result<()> {
+    let limit = ctx.process().rlimit(RLIMIT_FSIZE);
+    if limit == u64::MAX || len == 0 || file.downcast::<RegularFile>().is_none() {
+        return Ok(());
+    }
+    let at = match how.offset {
+        Some(offset) => offset,
+        None if file.flags().contains(OpenFlags::APPEND) => file.file().metadata()?.size,
+        None => *file.offset(),
+    };
+    if at.saturating_add(len) > limit {
+        ctx.send_signal_self(SIGXFSZ);
+        return Err(Errno::EFBIG);
+    }
+    Ok(())
+}
+
+/// `read(2)`.
+pub fn read(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize) -> Result<u64> {
+    let file = open_file(ctx, fd)?;
+    read_ranges(ctx, &file, one(buffer, len)?, How::default())
+}
+
+/// `write(2)`.
+pub fn write(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize) -> Result<u64> {
+    let file = open_file(ctx, fd)?;
+    write_ranges(ctx, &file, one(buffer, len)?, How::default())
+}
+
+/// `pread64(2)`.
+pub fn pread64(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize, offset: i64) -> Result<u64> {
+    let how = position(offset)?;
+    let file = open_file(ctx, fd)?;
+    read_ranges(ctx, &file, one(buffer, len)?, how)
+}
+
+/// `pwrite64(2)`.
+pub fn pwrite64(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize, offset: i64) -> Result<u64> {
+    let how = position(offset)?;
+    let file = open_file(ctx, fd)?;
+    write_ranges(ctx, &file, one(buffer, len)?, how)
+}
+
+/// `readv(2)`.
+pub fn readv(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize) -> Result<u64> {
+    let file = open_file(ctx, fd)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    read_ranges(ctx, &file, ranges, How::default())
+}
+
+/// `writev(2)`.
+pub fn writev(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize) -> Result<u64> {
+    let file = open_file(ctx, fd)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    write_ranges(ctx, &file, ranges, How::default())
+}
+
+/// `preadv(2)`. On 64-bit the low word of the position has all of it.
+pub fn preadv(
+    ctx: &Ctx,
+    fd: Fd,
+    vector: UserAddr,
+    count: usize,
+    offset: i64,
+) -> Result<u64> {
+    let how = position(offset)?;
+    let file = open_file(ctx, fd)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    read_ranges(ctx, &file, ranges, how)
+}
+
+/// `pwritev(2)`.
+pub fn pwritev(
+    ctx: &Ctx,
+    fd: Fd,
+    vector: UserAddr,
+    count: usize,
+    offset: i64,
+) -> Result<u64> {
+    let how = position(offset)?;
+    let file = open_file(ctx, fd)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    write_ranges(ctx, &file, ranges, how)
+}
+
+/// Flags of preadv2 and pwritev2.
+mod rwf {
+    pub const HIPRI: u32 = 1;
+    pub const DSYNC: u32 = 2;
+    pub const SYNC: u32 = 4;
+    pub const NOWAIT: u32 = 8;
+    pub const APPEND: u32 = 16;
+    pub const KNOWN: u32 = HIPRI | DSYNC | SYNC | NOWAIT | APPEND;
+}
+
+fn how_v2(offset: i64, flags: Flags) -> Result<How> {
+    if flags.0 & !rwf::KNOWN != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    // -1: at the file's own position.
+    let how = if offset == -1 { How::default() } else { position(offset)? };
+    let (nowait, append) = (flags.0 & rwf::NOWAIT != 0, flags.0 & rwf::APPEND != 0);
+    Ok(How { nowait, append, ..how })
+}
+
+/// `preadv2(2)`. The fifth argument is the unused high word of the position.
+pub fn preadv2(
+    ctx: &Ctx,
+    fd: Fd,
+    vector: UserAddr,
+    count: usize,
+    offset: i64,
+    _: u64,
+    flags: Flags,
+) -> Result<u64> {
+    let how = How { append: false, ..how_v2(offset, flags)? };
+    let file = open_file(ctx, fd)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    read_ranges(ctx, &file, ranges, how)
+}
+
+/// `pwritev2(2)`. The fifth argument is the unused high word of the position.
+pub fn pwritev2(
+    ctx: &Ctx,
+    fd: Fd,
+    vector: UserAddr,
+    count: usize,
+    offset: i64,
+    _: u64,
+    flags: Flags,
+) -> Result<u64> {
+    let how = how_v2(offset, flags)?;
+    let file = open_file(ctx, fd)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    write_ranges(ctx, &file, ranges, how)
+}
+
+/// `lseek(2)`.
+pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
+    const SEEK_DATA: u32 = 3;
+    const SEEK_HOLE: u32 = 4;
+    let open = open_file(ctx, fd)?;
+    if open.flags().contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
+    let file = open.file();
+    if !file.seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    let metadata = file.metadata()?;
+    if metadata.kind == FileKind::CharDevice {
+        // Reading and writing go on wherever the position is.
+        return Ok(0);
+    }
+    let base = match whence {
+        0 => 0,
+        1 => *open.offset(),
+        2 => metadata.size,
+        SEEK_DATA | SEEK_HOLE => {
+            let at = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+            let found = match open.downcast::<RegularFile>() {
+                Some(regular) => regular.seek_data(at, whence == SEEK_DATA)?,
+                None if at >= metadata.size => return Err(Errno::ENXIO),
+                None if whence == SEEK_DATA => at,
+                None => metadata.size,
+            };
+            *open.offset() = found;
+            return Ok(found);
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    let position = i64::try_from(base)
+        .ok()
+        .and_then(|base| base.checked_add(offset))
+        .ok_or(Errno::EOVERFLOW)?;
+    let position = u64::try_from(position).map_err(|_| Errno::EINVAL)?;
+    *open.offset() = position;
+    Ok(position)
+}
+
+/// Writes kernel memory to a file, waiting for room; for calls that copy between files.
+pub(super) fn write_bytes(
+    ctx: &Ctx,
+    file: &OpenFile,
+    bytes: &[u8],
+    offset: Option<u64>,
+) -> Result<usize> {
+    let mut src = Source::kernel(bytes);
+    write_from(ctx, file, &mut src, How { offset, ..How::default() }).map(|n| n as usize)
+}
+
+/// Reads into kernel memory, waiting until there is something.
+pub(super) fn read_bytes(
+    ctx: &Ctx,
+    file: &OpenFile,
+    bytes: &mut [u8],
+    offset: Option<u64>,
+) -> Result<usize> {
+    let mut dst = Destination::kernel(bytes);
+    read_into(ctx, file, &mut dst, How { offset, ..How::default() })
+}
