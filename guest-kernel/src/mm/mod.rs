@@ -60,4 +60,6 @@ pub use shared::{KernelPages, SharedMemory};
 pub use vma::Prot;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ const PAGE: u64 = PAGE_SIZE;
 const RW: Prot = Prot::READ.union(Prot::WRITE);
 const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 
-fn live() -> i64 {
+pub(super) fn live() -> i64 {
     frame::LIVE.with(core::cell::Cell::get)
 }
 
@@ -41,14 +41,14 @@ fn maps(space: &AddressSpace) -> String {
 }
 
 /// A file in an image or in RAM.
-struct TestFile {
+pub(super) struct TestFile {
     image: Option<(u64, u64)>,
     frames: Vec<Frame>,
     size: u64,
 }
 
 impl TestFile {
-    fn in_image(bytes: &[u8]) -> Arc<TestFile> {
+    pub(super) fn in_image(bytes: &[u8]) -> Arc<TestFile> {
         let phys = host_image(bytes);
         let size = bytes.len() as u64;
         Arc::new(TestFile {
@@ -58,7 +58,7 @@ impl TestFile {
         })
     }
 
-    fn in_ram(bytes: &[u8]) -> Arc<TestFile> {
+    pub(super) fn in_ram(bytes: &[u8]) -> Arc<TestFile> {
         let frames = bytes.chunks(PAGE as usize).map(|chunk| {
             let frame = Frame::zeroed().unwrap();
             frame.write(0, chunk);
@@ -117,7 +117,7 @@ fn map_file(space: &AddressSpace, file: &Arc<TestFile>, prot: Prot, flags: MapFl
         .unwrap()
 }
 
-fn pattern(len: usize) -> Vec<u8> {
+pub(super) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i / 4096 + i) as u8).collect()
 }
 

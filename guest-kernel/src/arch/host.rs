@@ -1,0 +1,115 @@
+//! Stand-in for host unit tests: no traps, no switches, the host's clock.
+
+#![allow(missing_docs)]
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// Nanoseconds since the first call: a TSC of 1 GHz.
+pub fn tsc() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Translation caches: none.
+pub mod tlb {
+    /// Forgets one page.
+    pub fn flush_page(_: u64) {}
+    /// Forgets every page of the current address space.
+    pub fn flush_all() {}
+    /// The root in use: none.
+    pub fn root() -> u64 {
+        0
+    }
+    /// Switches to another address space.
+    pub fn switch_root(_: u64) {}
+}
+
+/// The vDSO's data page: none.
+pub mod vdso {
+    /// Publishes new clock parameters.
+    pub fn update(_: &sprout_abi::boot::ClockReading, _: u64, _: i64) {}
+    /// Maps nothing.
+    pub fn map(_: &crate::mm::AddressSpace) -> crate::errno::Result<u64> {
+        Ok(0)
+    }
+}
+
+pub const MACHINE: &[u8] = b"x86_64";
+
+pub fn hwcap() -> u64 {
+    0
+}
+
+pub fn hwcap2() -> u64 {
+    0
+}
+
+pub fn minimum_signal_stack() -> u64 {
+    2048
+}
+
+pub fn reset_thread_pointers() {}
+
+pub fn arch_prctl(_: &crate::task::Ctx, _: u32, _: u64) -> crate::errno::Result<u64> {
+    Err(crate::errno::Errno::EINVAL)
+}
+
+pub fn switch(_: Option<*const crate::task::Task>, _: *const crate::task::Task) {
+    unreachable!("host unit tests do not switch tasks")
+}
+
+/// No stack.
+pub struct KernelStack;
+
+impl KernelStack {
+    pub fn new() -> crate::errno::Result<KernelStack> {
+        Ok(KernelStack)
+    }
+
+    pub fn prepare(&self, _: &super::TrapFrame) -> u64 {
+        0
+    }
+}
+
+/// No registers.
+#[derive(Default)]
+pub struct ThreadRegisters;
+
+impl ThreadRegisters {
+    pub fn set_kernel_sp(&self, _: u64) {}
+    pub fn set_tls(&self, _: u64) {}
+    pub fn copy_current_bases(&self) {}
+}
+
+/// A zeroed XSAVE area of x87 and SSE state.
+pub struct FpuState(Vec<u8>);
+
+impl Default for FpuState {
+    fn default() -> Self {
+        FpuState::new()
+    }
+}
+
+impl FpuState {
+    pub fn new() -> FpuState {
+        FpuState(vec![0; 576])
+    }
+    pub fn reset(&mut self) {}
+    pub fn save(&mut self) {}
+    pub fn restore(&self) {}
+    pub fn copy_from(&mut self, other: &FpuState) {
+        self.0.copy_from_slice(&other.0);
+    }
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+    pub fn load(&mut self, bytes: &[u8], _: bool) -> crate::errno::Result<()> {
+        let n = bytes.len().min(self.0.len());
+        self.0[..n].copy_from_slice(&bytes[..n]);
+        Ok(())
+    }
+    pub fn components() -> u64 {
+        3
+    }
+}

@@ -1,0 +1,86 @@
+//! From the VMM's entry state to the first task.
+//!
+//! The privilege mode is found by behaviour: ring-3 code executes SYSCALL and looks at the privilege
+//! level it arrives with. Ring 0: a processor that virtualizes it (*hardware mode*); the kernel
+//! slots lose their U bit and SMEP, SMAP and UMIP go on. Ring 3: a KVM that emulates ring 0 and runs
+//! ring 3 natively (*ring-3 mode*); the sentry stays where it is.
+
+use super::tables::deny_io_ports;
+use super::{MODE, cpuid, traps};
+use core::arch::asm;
+use core::sync::atomic::Ordering;
+use sprout_abi::boot::{BOOT_MAGIC, BootInfo, RestoreInfo, SharedPage, mode};
+use sprout_abi::layout::{
+    BOOT_INFO_GPA, DIRECT_MAP_BASE, KERNEL_PML4_SLOTS, PAGE_TABLES_GPA, RESTORE_INFO_GPA,
+    SHARED_PAGE_GPA,
+};
+
+/// What the VMM wrote before the first run.
+pub fn boot_info() -> &'static BootInfo {
+    // SAFETY: the page is reserved, written before the first instruction, and plain data.
+    unsafe { &*((DIRECT_MAP_BASE + BOOT_INFO_GPA) as *const BootInfo) }
+}
+
+/// What the VMM wrote before this restored guest resumed.
+pub fn restore_info() -> RestoreInfo {
+    // SAFETY: the page is reserved, any bytes are a valid value, and the VMM writes it only while
+    // this vCPU is stopped.
+    unsafe { ((DIRECT_MAP_BASE + RESTORE_INFO_GPA) as *const RestoreInfo).read_volatile() }
+}
+
+/// The page shared with the VMM.
+pub fn shared_page() -> &'static SharedPage {
+    // SAFETY: the page is reserved and consists of atomics.
+    unsafe { &*((DIRECT_MAP_BASE + SHARED_PAGE_GPA) as *const SharedPage) }
+}
+
+/// First Rust code: on the boot stack, in the privilege level the sentry keeps.
+pub(super) extern "C" fn main(found: u32) -> ! {
+    MODE.store(found, Ordering::Relaxed);
+    shared_page().privilege_mode.store(found, Ordering::Relaxed);
+    let info = boot_info();
+    assert!(info.magic == BOOT_MAGIC, "boot information is missing");
+    assert!(
+        info.abi_version == sprout_abi::ABI_VERSION,
+        "the VMM speaks ABI version {}, this sentry {}",
+        info.abi_version,
+        sprout_abi::ABI_VERSION
+    );
+    let features = cpuid(7, 0);
+    assert!(features.ebx & 1 != 0, "the processor has no FSGSBASE; the sentry needs it");
+    if found == mode::HARDWARE {
+        close_kernel_half(features.ebx, features.ecx);
+    }
+    traps::init();
+    crate::task::start::boot(info)
+}
+
+/// Hardware mode: the sentry's memory becomes supervisor memory.
+fn close_kernel_half(features_b: u32, features_c: u32) {
+    /// CPUID.7.EBX and .ECX bits, with the CR4 bits they allow.
+    const SMEP: (u32, u64) = (1 << 7, 1 << 20);
+    const SMAP: (u32, u64) = (1 << 20, 1 << 21);
+    const UMIP: (u32, u64) = (1 << 2, 1 << 11);
+    deny_io_ports();
+    let mut cr4_bits = 0;
+    for (features, (bit, cr4)) in [(features_b, SMEP), (features_b, SMAP), (features_c, UMIP)] {
+        if features & bit != 0 {
+            cr4_bits |= cr4;
+        }
+    }
+    // SAFETY: ring 0 (hardware mode). Clearing U in the two top-level entries takes nothing from
+    // ring 0; the CR3 reload makes it take effect before SMEP and SMAP are set.
+    unsafe {
+        let pml4 = (DIRECT_MAP_BASE + PAGE_TABLES_GPA) as *mut u64;
+        for slot in KERNEL_PML4_SLOTS {
+            let entry = pml4.add(slot);
+            entry.write_volatile(entry.read_volatile() & !4);
+        }
+        asm!(
+            "mov {t}, cr3", "mov cr3, {t}",
+            "mov {t}, cr4", "or {t}, {bits}", "mov cr4, {t}",
+            t = out(reg) _, bits = in(reg) cr4_bits,
+            options(nostack)
+        );
+    }
+}

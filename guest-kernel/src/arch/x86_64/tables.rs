@@ -1,0 +1,227 @@
+//! GDT, TSS, IDTs and per-vCPU scratch space, as constants at fixed addresses.
+//!
+//! Both privilege modes share them but for the IDT. In hardware mode a gate leads to a ring-0 stub
+//! that enters the sentry directly. In ring-3 mode (software KVM emulates ring 0) the stub only
+//! bounces: `iretq` through a prepared frame to a landing stub at CPL3, in the same code.
+//! Layout source: AMD64 Architecture Programmer's Manual volume 2, sections 4.7, 8.2 and 12.2.
+
+#![allow(unsafe_code)]
+
+use core::cell::UnsafeCell;
+use core::mem::offset_of;
+use sprout_abi::layout::{DOORBELL_PORT, selector};
+
+/// Link address of [`TABLES`]; see `link.ld`.
+const TABLES_BASE: u64 = 0xffff_ffff_8020_0000;
+/// Link address of the stubs; see `link.ld` and `entry.rs`.
+pub const STUBS_BASE: u64 = 0xffff_ffff_8021_0000;
+/// Distance of two stubs.
+const STUB_SIZE: u64 = 64;
+/// Offset of the stubs that bounce to CPL3.
+const BOUNCE_STUBS: u64 = 0x1000;
+/// Offset of the CPL3 landings.
+const LANDING_STUBS: u64 = 0x2000;
+/// Vectors with gates: the exceptions, and the preemption tick.
+const VECTORS: usize = 33;
+
+/// An entry stub's register scratch; fields are used by `entry.rs` by name.
+#[repr(C)]
+pub struct CpuScratch {
+    /// Top of the current task's kernel stack.
+    pub kernel_rsp: u64,
+    /// RSP of the program during SYSCALL entry.
+    pub user_rsp: u64,
+    /// RAX during exception entry.
+    pub rax: u64,
+    /// CR2 of the last page fault.
+    pub cr2: u64,
+    /// Vector of the last exception.
+    pub vector: u64,
+}
+
+#[repr(C, packed)]
+struct Tss {
+    reserved0: u32,
+    rsp: [u64; 3],
+    reserved1: u64,
+    ist: [u64; 7],
+    reserved2: [u16; 5],
+    iomap_base: u16,
+    iomap: [u8; IOMAP_BYTES],
+}
+
+/// Bytes of the I/O permission map up to the doorbell's port, and the terminating one.
+const IOMAP_BYTES: usize = (DOORBELL_PORT as usize + 4) / 8 + 2;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Gate {
+    low: u64,
+    high: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct IretFrame {
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+    ss: u64,
+}
+
+#[repr(C, packed)]
+struct Pointer {
+    limit: u16,
+    base: u64,
+}
+
+/// Everything at [`TABLES_BASE`].
+#[repr(C, align(4096))]
+struct Tables {
+    gdt: [u64; 10],
+    gdt_pointer: Pointer,
+    idt_bounce_pointer: Pointer,
+    idt_hardware_pointer: Pointer,
+    scratch: CpuScratch,
+    bounce: [IretFrame; VECTORS],
+    idt_hardware: [Gate; VECTORS],
+    idt_bounce: [Gate; VECTORS],
+    tss: Tss,
+    /// RSP0: the CPU pushes exception frames here, in both modes.
+    exception_stack: Stack<4096>,
+    /// Double faults, and panics of exceptions in the sentry.
+    fault_stack: Stack<16384>,
+    boot_stack: Stack<32768>,
+}
+
+#[repr(C, align(16))]
+struct Stack<const N: usize>([u8; N]);
+
+struct Shared(UnsafeCell<Tables>);
+// SAFETY: written by the processor and by entry code of the one vCPU only.
+unsafe impl Sync for Shared {}
+
+#[used]
+#[unsafe(link_section = ".tables")]
+static TABLES: Shared = Shared(UnsafeCell::new(tables()));
+
+const fn address(offset: usize) -> u64 {
+    TABLES_BASE + offset as u64
+}
+
+/// Address of [`CpuScratch`].
+pub const SCRATCH: u64 = address(offset_of!(Tables, scratch));
+/// Where an exception frame (error code, RIP, CS, RFLAGS, RSP, SS) always lies.
+pub const EXCEPTION_FRAME: u64 = EXCEPTION_STACK_TOP - 48;
+const EXCEPTION_STACK_TOP: u64 = address(offset_of!(Tables, exception_stack)) + 4096;
+/// Top of the stack on which exceptions in the sentry panic.
+pub const FAULT_STACK_TOP: u64 = address(offset_of!(Tables, fault_stack)) + 16384;
+/// Top of the stack the boot code runs on.
+pub const BOOT_STACK_TOP: u64 = address(offset_of!(Tables, boot_stack)) + 32768;
+/// Operands of LGDT and LIDT.
+pub const GDT_POINTER: u64 = address(offset_of!(Tables, gdt_pointer));
+/// IDT of ring-3 mode.
+pub const IDT_BOUNCE_POINTER: u64 = address(offset_of!(Tables, idt_bounce_pointer));
+/// IDT of hardware mode.
+pub const IDT_HARDWARE_POINTER: u64 = address(offset_of!(Tables, idt_hardware_pointer));
+/// First of the prepared `iretq` frames, 40 bytes each.
+pub const BOUNCE_FRAMES: u64 = address(offset_of!(Tables, bounce));
+
+const fn gate(handler: u64, dpl: u64, ist: u64) -> Gate {
+    let low = (handler & 0xffff)
+        | (selector::KERNEL_CODE as u64) << 16
+        | ist << 32
+        | (0x8e | dpl << 5) << 40
+        | (handler >> 16 & 0xffff) << 48;
+    Gate { low, high: handler >> 32 }
+}
+
+const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
+    let mut table = [Gate { low: 0, high: 0 }; VECTORS];
+    let mut vector = 0;
+    while vector < VECTORS {
+        // INT3 is the program's to use; INT 4 calls ring-0 services in ring-3 mode.
+        let dpl = if vector == 3 || (vector == 4 && service_gate) { 3 } else { 0 };
+        let ist = if vector == 8 { 1 } else { 0 };
+        table[vector] = gate(first_stub + vector as u64 * STUB_SIZE, dpl, ist);
+        vector += 1;
+    }
+    table
+}
+
+const fn tables() -> Tables {
+    let tss = address(offset_of!(Tables, tss));
+    let tss_limit = size_of::<Tss>() as u64 - 1;
+    let tss_low = tss_limit | (tss & 0xff_ffff) << 16 | 0x89 << 40 | (tss >> 24 & 0xff) << 56;
+    let mut iomap = [0xff; IOMAP_BYTES];
+    let mut port = DOORBELL_PORT as usize;
+    while port < DOORBELL_PORT as usize + 4 {
+        iomap[port / 8] &= !(1 << (port % 8));
+        port += 1;
+    }
+    let mut bounce = [IretFrame { rip: 0, cs: 0, rflags: 0, rsp: 0, ss: 0 }; VECTORS];
+    let mut vector = 0;
+    while vector < VECTORS {
+        bounce[vector] = IretFrame {
+            rip: STUBS_BASE + LANDING_STUBS + vector as u64 * STUB_SIZE,
+            cs: selector::USER_CODE as u64,
+            // IF: the emulated flag can only be set again from ring 0.
+            rflags: 0x202,
+            rsp: FAULT_STACK_TOP,
+            ss: selector::USER_DATA as u64,
+        };
+        vector += 1;
+    }
+    Tables {
+        gdt: [
+            0,
+            0x00cf_9b00_0000_ffff, // 0x08 ring-0 32-bit code
+            0x00af_9b00_0000_ffff, // 0x10 ring-0 64-bit code
+            0x00cf_9300_0000_ffff, // 0x18 ring-0 data
+            0x00cf_fb00_0000_ffff, // 0x20 ring-3 32-bit code
+            0x00cf_f300_0000_ffff, // 0x28 ring-3 data
+            0x00af_fb00_0000_ffff, // 0x30 ring-3 64-bit code
+            0,
+            tss_low, // 0x40 task state segment
+            tss >> 32,
+        ],
+        gdt_pointer: Pointer { limit: 79, base: address(offset_of!(Tables, gdt)) },
+        idt_bounce_pointer: Pointer {
+            limit: VECTORS as u16 * 16 - 1,
+            base: address(offset_of!(Tables, idt_bounce)),
+        },
+        idt_hardware_pointer: Pointer {
+            limit: VECTORS as u16 * 16 - 1,
+            base: address(offset_of!(Tables, idt_hardware)),
+        },
+        scratch: CpuScratch { kernel_rsp: BOOT_STACK_TOP, user_rsp: 0, rax: 0, cr2: 0, vector: 0 },
+        bounce,
+        idt_hardware: idt(STUBS_BASE, false),
+        idt_bounce: idt(STUBS_BASE + BOUNCE_STUBS, true),
+        tss: Tss {
+            reserved0: 0,
+            rsp: [EXCEPTION_STACK_TOP, 0, 0],
+            reserved1: 0,
+            ist: [FAULT_STACK_TOP, 0, 0, 0, 0, 0, 0],
+            reserved2: [0; 5],
+            iomap_base: offset_of!(Tss, iomap) as u16,
+            iomap,
+        },
+        exception_stack: Stack([0; 4096]),
+        fault_stack: Stack([0; 16384]),
+        boot_stack: Stack([0; 32768]),
+    }
+}
+
+/// Sets the kernel stack that the next entry from the program uses.
+pub fn set_kernel_stack(top: u64) {
+    // SAFETY: a plain store to scratch space that only entry code, not running now, reads.
+    unsafe { (*TABLES.0.get()).scratch.kernel_rsp = top }
+}
+
+/// Hardware mode: ring 3 gets no I/O port (the map lies beyond the limit).
+pub fn deny_io_ports() {
+    // SAFETY: the processor reads the field at I/O instructions of ring 3, which does not run yet.
+    unsafe { (*TABLES.0.get()).tss.iomap_base = 0xffff }
+}

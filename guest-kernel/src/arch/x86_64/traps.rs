@@ -1,0 +1,153 @@
+//! What entry code calls: system calls, exceptions of the program, faults of the sentry itself.
+
+use super::fpu;
+use crate::arch::TrapFrame;
+use crate::mm::{Access, FaultError};
+use crate::task::signal::{SigInfo, code, number::*};
+use crate::task::{Task, sched, signal};
+use alloc::sync::Arc;
+use sprout_abi::layout::{PREEMPT_VECTOR, USER_END};
+
+fn current() -> Arc<Task> {
+    match sched::current() {
+        Some(task) => task,
+        None => panic!("a program trapped while none runs"),
+    }
+}
+
+/// SYSCALL.
+pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
+    let task = current();
+    crate::syscalls::dispatch(task.clone(), frame);
+    before_return(task, frame);
+}
+
+/// A new task's first moment on its own stack.
+pub(super) extern "C" fn new_task(frame: &mut TrapFrame) {
+    sched::finish_switch();
+    before_return(current(), frame);
+}
+
+/// An exception or tick that came while the program ran.
+pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, error: u64, cr2: u64) {
+    let task = current();
+    match vector {
+        14 => page_fault(&task, error, cr2),
+        v if v == u64::from(PREEMPT_VECTOR) => sched::yield_current(&task),
+        _ => signal::force(&task, exception_signal(&task, frame, vector)),
+    }
+    before_return(task, frame);
+}
+
+fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
+    let access = if error & 0x10 != 0 {
+        Access::Execute
+    } else if error & 2 != 0 {
+        Access::Write
+    } else {
+        Access::Read
+    };
+    crate::syscalls::counters::count_fault();
+    let outcome = if cr2 < USER_END {
+        task.process().space().fault(cr2, access)
+    } else {
+        Err(FaultError::NotMapped)
+    };
+    let info = match outcome {
+        Ok(()) => return,
+        Err(FaultError::NotMapped) => SigInfo::fault(SIGSEGV, code::SEGV_MAPERR, cr2),
+        Err(FaultError::NotAllowed) => SigInfo::fault(SIGSEGV, code::SEGV_ACCERR, cr2),
+        Err(FaultError::BeyondFile) => SigInfo::fault(SIGBUS, code::BUS_ADRERR, cr2),
+        Err(FaultError::OutOfMemory) => {
+            crate::task::exit::out_of_memory(task);
+            return;
+        }
+    };
+    signal::force(task, info);
+}
+
+/// The signal Linux sends for an exception (arch/x86/kernel/traps.c).
+fn exception_signal(task: &Arc<Task>, frame: &TrapFrame, vector: u64) -> SigInfo {
+    match vector {
+        0 => SigInfo::fault(SIGFPE, code::FPE_INTDIV, frame.rip),
+        1 => SigInfo::fault(SIGTRAP, code::TRAP_TRACE, frame.rip),
+        3 => SigInfo::kernel(SIGTRAP),
+        6 => SigInfo::fault(SIGILL, code::ILL_ILLOPN, frame.rip),
+        11 | 12 => SigInfo::kernel(SIGBUS),
+        16 | 19 => {
+            let mut state = task.fpu.lock();
+            state.save();
+            SigInfo::fault(SIGFPE, fpu_code(state.bytes(), vector), frame.rip)
+        }
+        17 => SigInfo::fault(SIGBUS, code::BUS_ADRALN, 0),
+        _ => SigInfo::kernel(SIGSEGV),
+    }
+}
+
+/// Which unmasked floating-point exception is pending, as a si_code.
+fn fpu_code(area: &[u8], vector: u64) -> i32 {
+    let word = |at: usize| u32::from(area[at]) | u32::from(area[at + 1]) << 8;
+    let pending = if vector == 16 {
+        // x87: status word at 2, control word at 0.
+        word(2) & !word(0) & 0x3f
+    } else {
+        let mxcsr = word(24);
+        !(mxcsr >> 7) & mxcsr & 0x3f
+    };
+    match pending.trailing_zeros() {
+        0 => code::FPE_FLTINV,
+        1 => code::FPE_FLTUND,
+        2 => code::FPE_FLTDIV,
+        3 => code::FPE_FLTOVF,
+        4 => code::FPE_FLTUND,
+        _ => code::FPE_FLTRES,
+    }
+}
+
+/// Everything that has to happen before the program goes on: ticks, signals, exit.
+fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
+    loop {
+        if task.is_killed() {
+            crate::task::exit::exit_thread(task);
+        }
+        if crate::platform::take_preempt_pending() {
+            sched::yield_current(&task);
+            continue;
+        }
+        if task.process().signals.lock().stopped.is_some() {
+            signal::wait_while_stopped(&task);
+            continue;
+        }
+        if task.signal_pending() || task.signals.lock().saved_mask.is_some() {
+            signal::deliver(&task, frame);
+            if task.is_killed() {
+                continue;
+            }
+        }
+        signal::finish_interrupted(frame);
+        return;
+    }
+}
+
+/// An exception in the sentry: a bug. Reports and ends the VM.
+pub(super) extern "C" fn sentry_fault(
+    vector: u64,
+    error: u64,
+    cr2: u64,
+    rip: u64,
+    rsp: u64,
+) -> ! {
+    let task = sched::try_current_tid();
+    super::debug::fatal(
+        rip,
+        format_args!(
+            "exception {vector} in the sentry at {rip:#x}: error {error:#x}, cr2 {cr2:#x}, \
+             rsp {rsp:#x}, task {task:?}"
+        ),
+    )
+}
+
+/// Reads processor features; before the first task.
+pub fn init() {
+    fpu::init();
+}

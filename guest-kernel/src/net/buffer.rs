@@ -1,0 +1,287 @@
+//! What is on its way to a receiver: bytes in segments, or whole messages.
+
+use crate::errno::{Errno, Result};
+use crate::io::{Destination, Source};
+use crate::net::address::Address;
+use crate::net::socket::Ancillary;
+use crate::sync::Lock;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Bytes of the largest segment a stream is cut into.
+const SEGMENT: usize = 16 << 10;
+/// A segment is filled up by later small sends until it has this many.
+const FILL_TO: usize = 2048;
+
+/// A piece of a stream, or a message.
+#[derive(Default)]
+pub struct Segment {
+    bytes: Vec<u8>,
+    start: usize,
+    /// What goes with its first byte.
+    pub ancillary: Ancillary,
+    /// Who sent it, for messages.
+    pub from: Option<Address>,
+}
+
+impl Segment {
+    /// A message of all that `src` has.
+    pub fn message(src: &mut Source<'_>, from: Option<Address>) -> Result<Segment> {
+        let bytes = take(src, src.remaining())?;
+        if src.remaining() > 0 {
+            return Err(Errno::EFAULT);
+        }
+        Ok(Segment { bytes, start: 0, ancillary: Ancillary::default(), from })
+    }
+
+    /// A message of these bytes.
+    pub fn of(bytes: Vec<u8>, from: Option<Address>) -> Segment {
+        Segment { bytes, start: 0, ancillary: Ancillary::default(), from }
+    }
+
+    /// What of it has not been received.
+    pub fn unread(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    fn plain(&self) -> bool {
+        self.ancillary.rights.is_empty()
+    }
+}
+
+fn take(src: &mut Source<'_>, want: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(want).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(want, 0);
+    let taken = src.take(&mut bytes)?;
+    bytes.truncate(taken);
+    Ok(bytes)
+}
+
+/// Segments in order.
+#[derive(Default)]
+pub struct Buffer {
+    segments: VecDeque<Segment>,
+    bytes: usize,
+}
+
+impl Buffer {
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages in it.
+    pub fn messages(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether there is nothing, not even an empty message.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The oldest.
+    pub fn front(&self) -> Option<&Segment> {
+        self.segments.front()
+    }
+
+    /// Appends a segment. One of a stream joins the last if both are small and plain.
+    pub fn push(&mut self, segment: Segment, stream: bool) -> Result<()> {
+        self.bytes += segment.unread().len();
+        if stream
+            && segment.plain()
+            && let Some(last) = self.segments.back_mut()
+            && last.plain()
+            && last.ancillary.credentials == segment.ancillary.credentials
+            && last.bytes.len() + segment.unread().len() <= FILL_TO
+            && last.bytes.try_reserve(segment.unread().len()).is_ok()
+        {
+            last.bytes.extend_from_slice(segment.unread());
+            return Ok(());
+        }
+        if self.segments.try_reserve(1).is_err() {
+            self.bytes -= segment.unread().len();
+            return Err(Errno::ENOMEM);
+        }
+        self.segments.push_back(segment);
+        Ok(())
+    }
+
+    /// Takes the oldest out.
+    pub fn pop(&mut self) -> Option<Segment> {
+        let segment = self.segments.pop_front()?;
+        self.bytes -= segment.unread().len();
+        Some(segment)
+    }
+
+    /// Puts back what [`Buffer::pop`] gave.
+    pub fn unpop(&mut self, segment: Segment) {
+        self.bytes += segment.unread().len();
+        self.segments.push_front(segment);
+    }
+
+    /// Copies of the bytes at the front, at most `max`, stopping where a stream read would.
+    fn peek(&self, max: usize) -> (Vec<u8>, Ancillary) {
+        let mut bytes = Vec::new();
+        let mut ancillary = Ancillary::default();
+        for (index, segment) in self.segments.iter().enumerate() {
+            if index == 0 {
+                ancillary = segment.ancillary.clone();
+            } else if !segment.plain()
+                || !ancillary.rights.is_empty()
+                || segment.ancillary.credentials != ancillary.credentials
+            {
+                break;
+            }
+            let n = (max - bytes.len()).min(segment.unread().len());
+            bytes.extend(segment.unread().iter().take(n));
+            if bytes.len() == max {
+                break;
+            }
+        }
+        (bytes, ancillary)
+    }
+}
+
+/// Cuts up to `room` bytes of `src` into segments and gives each to `push`. How many bytes that
+/// were; a fault after the first segment ends it early.
+pub fn send_stream(
+    src: &mut Source<'_>,
+    room: usize,
+    mut ancillary: Ancillary,
+    mut push: impl FnMut(Segment) -> Result<()>,
+) -> Result<usize> {
+    let mut left = room.min(src.remaining());
+    let mut sent = 0;
+    while left > 0 {
+        let want = left.min(SEGMENT);
+        let pushed = take(src, want).and_then(|bytes| {
+            let taken = bytes.len();
+            let credentials = ancillary.credentials;
+            let with = core::mem::replace(
+                &mut ancillary,
+                Ancillary { credentials, ..Ancillary::default() },
+            );
+            push(Segment { bytes, start: 0, ancillary: with, from: None })?;
+            Ok(taken)
+        });
+        match pushed {
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => break,
+            Ok(taken) => {
+                sent += taken;
+                left -= taken;
+                if taken < want {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(sent)
+}
+
+/// Receives from the stream buffer that `buffer` finds in `state`. Bytes with rights, or from
+/// another sender, are not joined with those before them. The state is not locked while bytes are
+/// copied: a segment is taken out, and what could not be put goes back.
+pub fn receive_stream<S>(
+    state: &Lock<S>,
+    buffer: fn(&mut S) -> &mut Buffer,
+    dst: &mut Destination<'_>,
+    peek: bool,
+) -> Result<(usize, Ancillary)> {
+    if peek {
+        let (bytes, ancillary) = buffer(&mut state.lock()).peek(dst.remaining());
+        return Ok((dst.put(&bytes)?, ancillary));
+    }
+    let mut total = 0;
+    let mut got = Ancillary::default();
+    while dst.remaining() > 0 {
+        let mut segment = {
+            let mut state = state.lock();
+            let buffer = buffer(&mut state);
+            let joins = buffer.front().is_some_and(|next| {
+                total == 0 || (next.plain() && next.ancillary.credentials == got.credentials)
+            });
+            match joins.then(|| buffer.pop()).flatten() {
+                Some(segment) => segment,
+                None => break,
+            }
+        };
+        let put = dst.put(segment.unread());
+        if let Ok(n) = put {
+            segment.start += n;
+            total += n;
+            got.credentials = segment.ancillary.credentials;
+            got.rights.append(&mut segment.ancillary.rights);
+        }
+        let more = put.is_ok() && segment.unread().is_empty() && got.rights.is_empty();
+        if !segment.unread().is_empty() {
+            buffer(&mut state.lock()).unpop(segment);
+        }
+        match put {
+            Err(error) if total == 0 => return Err(error),
+            _ if !more => break,
+            _ => {}
+        }
+    }
+    Ok((total, got))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn send(state: &Lock<Buffer>, bytes: &[u8]) -> usize {
+        send_stream(&mut Source::kernel(bytes), usize::MAX, Ancillary::default(), |segment| {
+            state.lock().push(segment, true)
+        })
+        .unwrap()
+    }
+
+    fn receive(state: &Lock<Buffer>, len: usize, peek: bool) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let (n, _) =
+            receive_stream(state, |s| s, &mut Destination::kernel(&mut bytes), peek).unwrap();
+        bytes.truncate(n);
+        bytes
+    }
+
+    #[test]
+    fn small_sends_share_a_segment() {
+        let state = Lock::new(Buffer::default());
+        for _ in 0..100 {
+            send(&state, b"abc");
+        }
+        assert_eq!(state.lock().messages(), 1);
+        assert_eq!(state.lock().len(), 300);
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_is_a_byte_queue(
+            steps in proptest::collection::vec((0u8..3, 0usize..40_000), 1..50)
+        ) {
+            let state = Lock::new(Buffer::default());
+            let mut model: VecDeque<u8> = VecDeque::new();
+            let mut next = 0u8;
+            for (kind, len) in steps {
+                if kind == 0 {
+                    let bytes: Vec<u8> = (0..len).map(|i| next.wrapping_add(i as u8)).collect();
+                    prop_assert_eq!(send(&state, &bytes), len);
+                    model.extend(&bytes);
+                    next = next.wrapping_add(len as u8);
+                } else {
+                    let got = receive(&state, len, kind == 1);
+                    let expected: Vec<u8> = model.iter().copied().take(len).collect();
+                    prop_assert_eq!(&got, &expected);
+                    if kind == 2 {
+                        model.drain(..got.len());
+                    }
+                }
+                prop_assert_eq!(state.lock().len(), model.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! UDP.
+
+use crate::errno::{Errno, Result};
+use crate::io::{Destination, Source};
+use crate::net::address::Address;
+use crate::net::buffer::{Buffer, Segment};
+use crate::net::inet::ports::{Lease, Ports};
+use crate::net::inet::{
+    EVERYTHING, READABLE, WRITABLE, check_family, route, source_for, unbound,
+};
+use crate::net::options::Options;
+use crate::net::socket::{
+    Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
+};
+use crate::sync::Lock;
+use crate::wait::{PollEvents, WaitQueue};
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+static PORTS: Ports<UdpSocket> = Ports::new();
+
+/// IPPROTO_UDP.
+const PROTOCOL: u32 = 17;
+/// Most bytes of a datagram: 65535, less the IPv4 and UDP headers.
+const MAX_DATAGRAM: usize = 65_507;
+
+#[derive(Default)]
+struct State {
+    lease: Option<Arc<Lease<UdpSocket>>>,
+    local: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    incoming: Buffer,
+    shut_read: bool,
+    shut_write: bool,
+    error: Option<Errno>,
+}
+
+/// A UDP socket.
+pub struct UdpSocket {
+    me: Weak<UdpSocket>,
+    domain: u16,
+    options: Lock<Options>,
+    queue: WaitQueue,
+    state: Lock<State>,
+}
+
+impl UdpSocket {
+    /// A socket of AF_INET or AF_INET6, made by `owner`.
+    pub fn new(domain: u16, owner: Credentials) -> Arc<UdpSocket> {
+        Arc::new_cyclic(|me| UdpSocket {
+            me: me.clone(),
+            domain,
+            options: Lock::new(Options::new(owner)),
+            queue: WaitQueue::new(),
+            state: Lock::default(),
+        })
+    }
+
+    fn bind_local(&self, addr: SocketAddr) -> Result<()> {
+        let options = self.options.lock().clone();
+        if self.state.lock().lease.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        let lease = PORTS.claim(addr, &options, self.me.clone())?;
+        let mut state = self.state.lock();
+        state.local = Some(lease.local);
+        state.lease = Some(lease);
+        Ok(())
+    }
+
+    /// Takes a free port if it has none.
+    fn bind_any(&self) -> Result<()> {
+        if self.state.lock().lease.is_some() {
+            return Ok(());
+        }
+        self.bind_local(unbound(self.domain)).map_err(|_| Errno::EAGAIN)
+    }
+
+    /// Where `address` leads from this socket.
+    fn destination(&self, address: &Address) -> Result<SocketAddr> {
+        let Address::Inet(to) = address else { return Err(Errno::EAFNOSUPPORT) };
+        let options = self.options.lock();
+        check_family(self.domain, options.v6_only(), to.ip())?;
+        if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) && !options.broadcast() {
+            return Err(Errno::EACCES);
+        }
+        Ok(SocketAddr::new(route(to.ip())?, to.port()))
+    }
+
+    /// How well this socket suits a datagram from `from`: a connected one takes only its peer's,
+    /// and before any other.
+    fn suits(&self, from: SocketAddr) -> Option<u32> {
+        match self.state.lock().remote {
+            Some(remote) => (remote == from).then_some(1),
+            None => Some(0),
+        }
+    }
+
+    /// The address datagrams to `to` come from.
+    fn source(&self, to: SocketAddr) -> SocketAddr {
+        let bound = self.state.lock().local.unwrap_or(unbound(self.domain));
+        let ip = if bound.ip().is_unspecified() { source_for(to.ip()) } else { bound.ip() };
+        SocketAddr::new(ip, bound.port())
+    }
+
+    /// Takes in a datagram; one that finds no room is lost.
+    fn deliver(&self, segment: Segment) {
+        let limit = self.options.lock().receive_buffer();
+        {
+            let mut state = self.state.lock();
+            let full = state.incoming.len() + segment.unread().len() > limit;
+            if state.shut_read || full || state.incoming.push(segment, false).is_err() {
+                return;
+            }
+        }
+        self.queue.wake(READABLE);
+    }
+}
+
+impl Socket for UdpSocket {
+    fn domain(&self) -> u16 {
+        self.domain
+    }
+
+    fn socket_type(&self) -> SocketType {
+        SocketType::Datagram
+    }
+
+    fn protocol(&self) -> u32 {
+        PROTOCOL
+    }
+
+    fn options(&self) -> &Lock<Options> {
+        &self.options
+    }
+
+    fn queue(&self) -> &WaitQueue {
+        &self.queue
+    }
+
+    fn poll(&self) -> PollEvents {
+        let state = self.state.lock();
+        let mut events = WRITABLE | PollEvents::WRBAND;
+        if state.error.is_some() {
+            events |= PollEvents::ERR;
+        }
+        if state.shut_read {
+            events |= READABLE | PollEvents::RDHUP;
+            if state.shut_write {
+                events |= PollEvents::HUP;
+            }
+        }
+        if !state.incoming.is_empty() {
+            events |= READABLE;
+        }
+        events
+    }
+
+    fn bind(&self, address: Address) -> Result<()> {
+        let Address::Inet(addr) = address else { return Err(Errno::EAFNOSUPPORT) };
+        let v6_only = self.options.lock().v6_only();
+        check_family(self.domain, v6_only, addr.ip()).map_err(|error| match error {
+            Errno::ENETUNREACH => Errno::EINVAL,
+            other => other,
+        })?;
+        self.bind_local(addr)
+    }
+
+    fn connect(&self, address: Address) -> Result<()> {
+        if let Address::Unspecified = address {
+            let mut state = self.state.lock();
+            state.remote = None;
+            state.local = state.lease.as_ref().map(|lease| lease.local);
+            return Ok(());
+        }
+        let remote = self.destination(&address)?;
+        self.bind_any()?;
+        let local = self.source(remote);
+        let mut state = self.state.lock();
+        state.remote = Some(remote);
+        state.local = Some(local);
+        Ok(())
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<()> {
+        let connected = {
+            let mut state = self.state.lock();
+            state.shut_read |= how.read;
+            state.shut_write |= how.write;
+            state.remote.is_some()
+        };
+        self.queue.wake(EVERYTHING);
+        if connected { Ok(()) } else { Err(Errno::ENOTCONN) }
+    }
+
+    fn local_address(&self) -> Address {
+        Address::Inet(self.state.lock().local.unwrap_or(unbound(self.domain)))
+    }
+
+    fn peer_address(&self) -> Result<Address> {
+        self.state.lock().remote.map(Address::Inet).ok_or(Errno::ENOTCONN)
+    }
+
+    fn send(
+        &self,
+        src: &mut Source<'_>,
+        message: &mut Outgoing,
+        flags: MessageFlags,
+    ) -> Result<usize> {
+        if flags.contains(MessageFlags::OOB) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let length = src.remaining();
+        if length > MAX_DATAGRAM {
+            return Err(Errno::EMSGSIZE);
+        }
+        let (connected, shut, error) = {
+            let mut state = self.state.lock();
+            (state.remote, state.shut_write, state.error.take())
+        };
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if shut {
+            return Err(Errno::EPIPE);
+        }
+        let to = match &message.to {
+            Some(Address::Unspecified) | None => connected.ok_or(Errno::EDESTADDRREQ)?,
+            Some(address) => self.destination(address)?,
+        };
+        if to.port() == 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.bind_any()?;
+        let from = self.source(to);
+        let segment = Segment::message(src, Some(Address::Inet(from)))?;
+        match PORTS.find(to, |socket, _| socket.suits(from)) {
+            Some(receiver) => receiver.deliver(segment),
+            // What ICMP would say reaches connected sockets alone.
+            None if connected == Some(to) => {
+                self.state.lock().error = Some(Errno::ECONNREFUSED);
+                self.queue.wake(EVERYTHING);
+            }
+            None => {}
+        }
+        Ok(length)
+    }
+
+    fn receive(&self, dst: &mut Destination<'_>, flags: MessageFlags) -> Result<Received> {
+        if flags.contains(MessageFlags::OOB) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        if flags.contains(MessageFlags::ERRQUEUE) {
+            return Err(Errno::EAGAIN);
+        }
+        let segment = {
+            let mut state = self.state.lock();
+            if let Some(error) = state.error.take() {
+                return Err(error);
+            }
+            match state.incoming.pop() {
+                Some(segment) => segment,
+                None if state.shut_read => return Ok(Received::default()),
+                None => return Err(Errno::EAGAIN),
+            }
+        };
+        let length = segment.unread().len();
+        let from = segment.from.clone();
+        let put = dst.put(segment.unread());
+        if flags.contains(MessageFlags::PEEK) {
+            self.state.lock().incoming.unpop(segment);
+        }
+        Ok(Received { bytes: put?, length, from, ..Received::default() })
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        self.state.lock().error.take()
+    }
+
+    fn queued(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.incoming.front().map_or(0, |segment| segment.unread().len()), 0)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

@@ -1,0 +1,237 @@
+//! Sending and receiving.
+
+use super::{MAX_MESSAGES, READABLE, Role, State, UnixSocket, WRITABLE, names};
+use crate::errno::{Errno, Result};
+use crate::io::{Destination, Source};
+use crate::net::address::{Address, UnixAddress};
+use crate::net::buffer::{self, Buffer, Segment};
+use crate::net::socket::{
+    Ancillary, Credentials, MessageFlags, Outgoing, Received, SocketType,
+};
+use alloc::sync::Arc;
+
+/// What SCM_CREDENTIALS says when the sender's are not known.
+const NOBODY: Credentials = Credentials { pid: 0, uid: 65_534, gid: 65_534 };
+
+fn incoming(state: &mut State) -> &mut Buffer {
+    &mut state.incoming
+}
+
+impl UnixSocket {
+    /// What goes beside a send to `other`: the sender's credentials if either side wants them.
+    fn outgoing(&self, other: &UnixSocket, message: &mut Outgoing) -> Ancillary {
+        let mut ancillary = core::mem::take(&mut message.ancillary);
+        let (wanted, owner) = {
+            let options = self.options.lock();
+            (options.pass_credentials(), options.owner)
+        };
+        let wanted = wanted || other.options.lock().pass_credentials();
+        ancillary.credentials =
+            if wanted { ancillary.credentials.or(Some(owner)) } else { None };
+        ancillary
+    }
+
+    /// What the program is told of what came beside.
+    fn received(&self, mut ancillary: Ancillary) -> Ancillary {
+        let wanted = self.options.lock().pass_credentials();
+        ancillary.credentials = wanted.then(|| ancillary.credentials.unwrap_or(NOBODY));
+        ancillary
+    }
+
+    pub(super) fn send_stream(
+        &self,
+        src: &mut Source<'_>,
+        message: &mut Outgoing,
+    ) -> Result<usize> {
+        let peer = {
+            let state = self.state.lock();
+            let connected = match &state.role {
+                Role::Connected { peer, .. } => Some(peer.upgrade()),
+                _ => None,
+            };
+            match (&message.to, connected) {
+                (Some(_), Some(_)) => return Err(Errno::EISCONN),
+                (Some(_), None) => return Err(Errno::EOPNOTSUPP),
+                (None, None) => return Err(Errno::ENOTCONN),
+                (None, Some(_)) if state.shut_write => return Err(Errno::EPIPE),
+                (None, Some(peer)) => peer.ok_or(Errno::EPIPE)?,
+            }
+        };
+        if src.remaining() == 0 {
+            return Ok(0);
+        }
+        let limit = self.send_buffer();
+        let room = {
+            let state = peer.state.lock();
+            if state.shut_read {
+                return Err(Errno::EPIPE);
+            }
+            limit.saturating_sub(state.incoming.len())
+        };
+        if room == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        let ancillary = self.outgoing(&peer, message);
+        let sent = buffer::send_stream(src, room, ancillary, |segment| {
+            peer.state.lock().incoming.push(segment, true)
+        });
+        peer.queue.wake(READABLE);
+        sent
+    }
+
+    pub(super) fn receive_stream(
+        &self,
+        dst: &mut Destination<'_>,
+        flags: MessageFlags,
+    ) -> Result<Received> {
+        {
+            let mut state = self.state.lock();
+            if !matches!(state.role, Role::Connected { .. }) {
+                return Err(Errno::EINVAL);
+            }
+            if state.incoming.is_empty() {
+                return match (state.error.take(), state.shut_read) {
+                    (Some(error), _) => Err(error),
+                    (None, true) => Ok(Received::default()),
+                    (None, false) => Err(Errno::EAGAIN),
+                };
+            }
+        }
+        let peer = self.peer();
+        let was_full = peer.as_ref().is_some_and(|peer| !peer.can_send_to(self));
+        let peek = flags.contains(MessageFlags::PEEK);
+        let (bytes, ancillary) = buffer::receive_stream(&self.state, incoming, dst, peek)?;
+        if let Some(peer) = peer
+            && was_full
+            && peer.can_send_to(self)
+        {
+            peer.queue.wake(WRITABLE);
+        }
+        let ancillary = self.received(ancillary);
+        Ok(Received { bytes, length: bytes, ancillary, ..Received::default() })
+    }
+
+    /// Where a message goes.
+    fn destination(&self, message: &Outgoing) -> Result<Arc<UnixSocket>> {
+        if self.state.lock().shut_write {
+            return Err(Errno::EPIPE);
+        }
+        if self.has_connections() {
+            return match &self.state.lock().role {
+                Role::Connected { peer, .. } => peer.upgrade().ok_or(Errno::EPIPE),
+                _ => Err(Errno::ENOTCONN),
+            };
+        }
+        match &message.to {
+            None => {
+                let mut state = self.state.lock();
+                let Role::Connected { peer, .. } = &state.role else {
+                    return Err(Errno::ENOTCONN);
+                };
+                match peer.upgrade() {
+                    Some(peer) => Ok(peer),
+                    None => {
+                        state.role = Role::Idle;
+                        Err(Errno::ECONNREFUSED)
+                    }
+                }
+            }
+            Some(Address::Unix(name)) => {
+                let other = names::find(name)?;
+                if other.kind != self.kind {
+                    return Err(Errno::EPROTOTYPE);
+                }
+                Ok(other)
+            }
+            Some(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    pub(super) fn send_message(
+        &self,
+        src: &mut Source<'_>,
+        message: &mut Outgoing,
+    ) -> Result<usize> {
+        let other = self.destination(message)?;
+        let (limit, length) = (self.send_buffer(), src.remaining());
+        if length > limit.saturating_sub(32) {
+            return Err(Errno::EMSGSIZE);
+        }
+        if self.kind == SocketType::Datagram && !self.may_send_to(&other) {
+            return Err(Errno::EPERM);
+        }
+        let to_myself = core::ptr::eq(self, Arc::as_ptr(&other));
+        let (shut, full) = {
+            let state = other.state.lock();
+            let bytes = state.incoming.len();
+            let crowded = self.kind == SocketType::Datagram
+                && state.incoming.messages() > MAX_MESSAGES
+                && !to_myself;
+            (state.shut_read, crowded || (bytes > 0 && bytes + length > limit))
+        };
+        if shut {
+            return Err(Errno::EPIPE);
+        }
+        if full {
+            self.wait_for_room(&other);
+            return Err(Errno::EAGAIN);
+        }
+        let from = match self.state.lock().name.clone() {
+            UnixAddress::Unnamed => None,
+            name => Some(Address::Unix(name)),
+        };
+        let mut segment = Segment::message(src, from)?;
+        segment.ancillary = self.outgoing(&other, message);
+        other.state.lock().incoming.push(segment, false)?;
+        other.queue.wake(READABLE);
+        Ok(length)
+    }
+
+    pub(super) fn receive_message(
+        &self,
+        dst: &mut Destination<'_>,
+        flags: MessageFlags,
+    ) -> Result<Received> {
+        let peek = flags.contains(MessageFlags::PEEK);
+        let segment = {
+            let mut state = self.state.lock();
+            if self.has_connections() && !matches!(state.role, Role::Connected { .. }) {
+                return Err(Errno::ENOTCONN);
+            }
+            match state.incoming.pop() {
+                Some(segment) => segment,
+                None => {
+                    return match (state.error.take(), state.shut_read) {
+                        (Some(error), _) => Err(error),
+                        (None, true) => Ok(Received::default()),
+                        (None, false) => Err(Errno::EAGAIN),
+                    };
+                }
+            }
+        };
+        let length = segment.unread().len();
+        let put = dst.put(segment.unread());
+        let received = |ancillary, bytes| Received {
+            bytes,
+            length,
+            from: segment.from.clone(),
+            ancillary: self.received(ancillary),
+            end_of_record: self.kind == SocketType::SeqPacket,
+        };
+        if peek {
+            let result = put.map(|bytes| received(segment.ancillary.clone(), bytes));
+            self.state.lock().incoming.unpop(segment);
+            return result;
+        }
+        // As on Linux, a message that cannot be stored is lost.
+        let result = put.map(|bytes| received(segment.ancillary.clone(), bytes));
+        self.wake_waiting();
+        if self.has_connections()
+            && let Some(peer) = self.peer()
+            && peer.can_send_to(self)
+        {
+            peer.queue.wake(WRITABLE);
+        }
+        result
+    }
+}

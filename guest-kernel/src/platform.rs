@@ -1,0 +1,191 @@
+//! The world outside the VM: the doorbell's requests as functions.
+//!
+//! Unit tests on the host get a small stand-in: the console goes to the process's own streams, the
+//! channel is empty, waiting sleeps.
+
+pub use imp::*;
+
+#[cfg(target_os = "none")]
+mod imp {
+    use crate::arch;
+    use crate::errno::{Errno, Result};
+    use core::sync::atomic::Ordering;
+    use sprout_abi::boot::{BootInfo, ClockReading, RestoreInfo, SharedPage};
+    use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, number};
+
+    fn call(number: u32, args: [u64; 6]) -> Result<u64> {
+        let result = arch::doorbell(Request { number, reserved: 0, args, result: 0 });
+        if result < 0 { Err(Errno::from_return(result)) } else { Ok(result as u64) }
+    }
+
+    fn call_with_segments(number: u32, segments: &[Segment], last: u64) -> Result<u64> {
+        let segments = &segments[..segments.len().min(MAX_SEGMENTS as usize)];
+        let list = arch::kernel_gpa(segments.as_ptr().addr() as u64);
+        call(number, [list, segments.len() as u64, last, 0, 0, 0])
+    }
+
+    fn segment(bytes: &[u8]) -> Segment {
+        let gpa = arch::kernel_gpa(bytes.as_ptr().addr() as u64);
+        Segment { gpa, len: bytes.len() as u64 }
+    }
+
+    /// Writes kernel memory to a console stream; returns bytes taken.
+    pub fn console_write(stream: u64, bytes: &[u8]) -> Result<usize> {
+        console_write_segments(stream, &[segment(bytes)])
+    }
+
+    /// Writes guest-physical ranges to a console stream.
+    pub fn console_write_segments(stream: u64, segments: &[Segment]) -> Result<usize> {
+        call_with_segments(number::CONSOLE_WRITE, segments, stream).map(|n| n as usize)
+    }
+
+    /// Reads standard input without blocking; 0: end of file; EAGAIN: nothing now.
+    pub fn console_read(bytes: &mut [u8]) -> Result<usize> {
+        call_with_segments(number::CONSOLE_READ, &[segment(bytes)], 0).map(|n| n as usize)
+    }
+
+    /// Receives request bytes without blocking; 0: closed; EAGAIN: nothing now.
+    pub fn channel_recv(bytes: &mut [u8]) -> Result<usize> {
+        call_with_segments(number::CHANNEL_RECV, &[segment(bytes)], 0).map(|n| n as usize)
+    }
+
+    /// Receives request bytes straight into guest-physical ranges.
+    pub fn channel_recv_segments(segments: &[Segment]) -> Result<usize> {
+        call_with_segments(number::CHANNEL_RECV, segments, 0).map(|n| n as usize)
+    }
+
+    /// Sends response bytes; returns bytes taken.
+    pub fn channel_send(bytes: &[u8]) -> Result<usize> {
+        call_with_segments(number::CHANNEL_SEND, &[segment(bytes)], 0).map(|n| n as usize)
+    }
+
+    /// Sends response bytes straight from guest-physical ranges.
+    pub fn channel_send_segments(segments: &[Segment]) -> Result<usize> {
+        call_with_segments(number::CHANNEL_SEND, segments, 0).map(|n| n as usize)
+    }
+
+    /// Idles until an event of `interest`, or `deadline_ns`; returns `hypercall::event` bits.
+    pub fn wait(deadline_ns: u64, flags: u64, interest: u64) -> u64 {
+        call(number::WAIT, [deadline_ns, flags, interest, 0, 0, 0]).unwrap_or(0)
+    }
+
+    /// A fresh reading of the host's clocks.
+    pub fn clock_read() -> Result<ClockReading> {
+        let reading = ClockReading::default();
+        let gpa = arch::kernel_gpa(core::ptr::from_ref(&reading).addr() as u64);
+        call(number::CLOCK_READ, [gpa, 0, 0, 0, 0, 0])?;
+        Ok(core::hint::black_box(reading))
+    }
+
+    /// Ends the VM with the program's exit status and fatal signal (or 0).
+    pub fn exit(status: u8, signal: u8) -> ! {
+        loop {
+            let _ = call(number::EXIT, [status.into(), signal.into(), 0, 0, 0, 0]);
+        }
+    }
+
+    /// Reports a panic of the sentry; ends the VM.
+    pub fn panic(message: &[u8], backtrace: &[u64]) -> ! {
+        loop {
+            let message = segment(message);
+            let list = arch::kernel_gpa(backtrace.as_ptr().addr() as u64);
+            let args = [message.gpa, message.len, list, backtrace.len() as u64, 0, 0];
+            let _ = call(number::PANIC, args);
+        }
+    }
+
+    /// Hands counters (`name value` lines) to the operator.
+    pub fn stats(lines: &[u8]) {
+        let lines = segment(lines);
+        let _ = call(number::STATS, [lines.gpa, lines.len, 0, 0, 0, 0]);
+    }
+
+    /// One audit line.
+    pub fn audit(line: &[u8]) {
+        let line = segment(line);
+        let _ = call(number::AUDIT, [line.gpa, line.len, 0, 0, 0, 0]);
+    }
+
+    /// What the VMM wrote before the first run.
+    pub fn boot_info() -> &'static BootInfo {
+        arch::boot_info()
+    }
+
+    /// What the VMM wrote before this restored guest resumed.
+    pub fn restore_info() -> RestoreInfo {
+        arch::restore_info()
+    }
+
+    fn shared() -> &'static SharedPage {
+        arch::shared_page()
+    }
+
+    /// Tells the VMM when the next timer is due.
+    pub fn set_next_timer(deadline_ns: u64) {
+        shared().next_timer_ns.store(deadline_ns, Ordering::Relaxed);
+    }
+
+    /// Tells the VMM whether ring 3 is to be interrupted by the next tick.
+    pub fn set_preempt_wanted(wanted: bool) {
+        let page = shared();
+        if page.preempt_wanted.load(Ordering::Relaxed) != u32::from(wanted) {
+            page.preempt_wanted.store(u32::from(wanted), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a tick came while the sentry ran; clears it.
+    pub fn take_preempt_pending() -> bool {
+        let page = shared();
+        page.preempt_pending.load(Ordering::Relaxed) != 0
+            && page.preempt_pending.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Events that came while the guest was busy; clears them.
+    pub fn take_events() -> u64 {
+        let page = shared();
+        if page.events.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        page.events.swap(0, Ordering::Relaxed).into()
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+#[allow(missing_docs)]
+mod imp {
+    use crate::errno::{Errno, Result};
+    use std::io::Write;
+
+    pub fn console_write(stream: u64, bytes: &[u8]) -> Result<usize> {
+        let written = if stream == sprout_abi::hypercall::stream::STDOUT {
+            std::io::stdout().write(bytes)
+        } else {
+            std::io::stderr().write(bytes)
+        };
+        written.map_err(|_| Errno::EIO)
+    }
+
+    pub fn console_read(_: &mut [u8]) -> Result<usize> {
+        Ok(0)
+    }
+
+    pub fn channel_recv(_: &mut [u8]) -> Result<usize> {
+        Err(Errno::EAGAIN)
+    }
+
+    pub fn channel_send(bytes: &[u8]) -> Result<usize> {
+        Ok(bytes.len())
+    }
+
+    pub fn set_next_timer(_: u64) {}
+
+    pub fn set_preempt_wanted(_: bool) {}
+
+    pub fn take_events() -> u64 {
+        0
+    }
+
+    pub fn wait(_: u64, _: u64, _: u64) -> u64 {
+        unreachable!("host unit tests do not idle")
+    }
+}

@@ -1,0 +1,241 @@
+//! Typed system-call arguments: a handler never sees a bare register.
+
+use crate::errno::{Errno, Result};
+use crate::fs::file::OpenFlags;
+use crate::task::Ctx;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::marker::PhantomData;
+
+/// A value that can come out of an argument register, and be shown in a trace.
+pub trait Arg: Sized {
+    /// From the register, as C's conversion would.
+    fn from_raw(raw: u64) -> Self;
+    /// Appends it in strace's style.
+    fn trace(&self, ctx: &Ctx, out: &mut String);
+}
+
+macro_rules! integers {
+    ($($t:ty),*) => {$(
+        impl Arg for $t {
+            fn from_raw(raw: u64) -> Self {
+                raw as $t
+            }
+            fn trace(&self, _: &Ctx, out: &mut String) {
+                let _ = write!(out, "{self}");
+            }
+        }
+    )*};
+}
+integers!(i32, u32, i64, u64, usize);
+
+/// A file descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fd(pub i32);
+
+impl Arg for Fd {
+    fn from_raw(raw: u64) -> Self {
+        Fd(raw as i32)
+    }
+    fn trace(&self, _: &Ctx, out: &mut String) {
+        let _ = write!(out, "{}", self.0);
+    }
+}
+
+/// A directory descriptor, or AT_FDCWD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirFd(pub i32);
+
+impl DirFd {
+    /// `AT_FDCWD`: relative to the working directory.
+    pub const CWD: DirFd = DirFd(-100);
+}
+
+impl Arg for DirFd {
+    fn from_raw(raw: u64) -> Self {
+        DirFd(raw as i32)
+    }
+    fn trace(&self, _: &Ctx, out: &mut String) {
+        let _ = match *self {
+            DirFd::CWD => write!(out, "AT_FDCWD"),
+            DirFd(fd) => write!(out, "{fd}"),
+        };
+    }
+}
+
+/// An address in the program: a claim until it is copied through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserAddr(pub u64);
+
+impl UserAddr {
+    /// Whether it is NULL.
+    pub fn is_null(self) -> bool {
+        self.0 == 0
+    }
+    /// The address `bytes` further on; wraps like C.
+    pub fn add(self, bytes: u64) -> UserAddr {
+        UserAddr(self.0.wrapping_add(bytes))
+    }
+}
+
+impl Arg for UserAddr {
+    fn from_raw(raw: u64) -> Self {
+        UserAddr(raw)
+    }
+    fn trace(&self, _: &Ctx, out: &mut String) {
+        let _ = match self.0 {
+            0 => write!(out, "NULL"),
+            addr => write!(out, "{addr:#x}"),
+        };
+    }
+}
+
+/// Address of a `T` (or an array of them) in the program.
+pub struct UserPtr<T> {
+    addr: UserAddr,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for UserPtr<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for UserPtr<T> {}
+
+impl<T> UserPtr<T> {
+    /// A `T` at `addr`.
+    pub fn new(addr: u64) -> Self {
+        UserPtr { addr: UserAddr(addr), kind: PhantomData }
+    }
+    /// The address.
+    pub fn addr(self) -> u64 {
+        self.addr.0
+    }
+    /// Whether it is NULL.
+    pub fn is_null(self) -> bool {
+        self.addr.is_null()
+    }
+    /// `None` for NULL.
+    pub fn non_null(self) -> Option<Self> {
+        (!self.is_null()).then_some(self)
+    }
+    /// The `index`th element of an array.
+    pub fn at(self, index: usize) -> Self {
+        let step = (size_of::<T>() as u64).wrapping_mul(index as u64);
+        UserPtr { addr: self.addr.add(step), kind: PhantomData }
+    }
+    /// The same address as a pointer to `U`.
+    pub fn cast<U>(self) -> UserPtr<U> {
+        UserPtr { addr: self.addr, kind: PhantomData }
+    }
+}
+
+impl<T> Arg for UserPtr<T> {
+    fn from_raw(raw: u64) -> Self {
+        UserPtr::new(raw)
+    }
+    fn trace(&self, ctx: &Ctx, out: &mut String) {
+        self.addr.trace(ctx, out)
+    }
+}
+
+/// Longest path, with its NUL.
+pub const PATH_MAX: usize = 4096;
+
+/// Address of a NUL-terminated string in the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserCStr(pub UserAddr);
+
+impl UserCStr {
+    /// Copies it in as a path: without the NUL; ENAMETOOLONG from [`PATH_MAX`] on.
+    pub fn read_path(self, ctx: &Ctx) -> Result<Vec<u8>> {
+        self.read(ctx, PATH_MAX).map_err(|error| match error {
+            Errno::E2BIG => Errno::ENAMETOOLONG,
+            other => other,
+        })
+    }
+
+    /// Copies it in without the NUL; E2BIG if there is no NUL in the first `limit` bytes.
+    pub fn read(self, ctx: &Ctx, limit: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut addr = self.0.0;
+        while bytes.len() < limit {
+            let to_page_end = 4096 - (addr % 4096) as usize;
+            let mut chunk = [0u8; 256];
+            let want = to_page_end.min(chunk.len()).min(limit - bytes.len());
+            let got = ctx.space().read_some(addr, &mut chunk[..want]);
+            if let Some(end) = chunk[..got].iter().position(|&byte| byte == 0) {
+                bytes.extend_from_slice(&chunk[..end]);
+                return Ok(bytes);
+            }
+            if got < want {
+                return Err(Errno::EFAULT);
+            }
+            bytes.extend_from_slice(&chunk[..got]);
+            addr = addr.wrapping_add(got as u64);
+        }
+        Err(Errno::E2BIG)
+    }
+}
+
+impl Arg for UserCStr {
+    fn from_raw(raw: u64) -> Self {
+        UserCStr(UserAddr(raw))
+    }
+    fn trace(&self, ctx: &Ctx, out: &mut String) {
+        if self.0.is_null() {
+            out.push_str("NULL");
+            return;
+        }
+        match self.read(ctx, PATH_MAX) {
+            Ok(bytes) => {
+                let _ = write!(out, "\"{}\"", bytes.escape_ascii());
+            }
+            Err(_) => self.0.trace(ctx, out),
+        }
+    }
+}
+
+/// File mode bits of open, mkdir, chmod, ...
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeArg(pub u32);
+
+impl Arg for ModeArg {
+    fn from_raw(raw: u64) -> Self {
+        ModeArg(raw as u32)
+    }
+    fn trace(&self, _: &Ctx, out: &mut String) {
+        let _ = write!(out, "{:#o}", self.0);
+    }
+}
+
+/// A set of flag bits, shown in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Arg for Flags {
+    fn from_raw(raw: u64) -> Self {
+        Flags(raw as u32)
+    }
+    fn trace(&self, _: &Ctx, out: &mut String) {
+        let _ = write!(out, "{:#x}", self.0);
+    }
+}
+
+impl Arg for OpenFlags {
+    fn from_raw(raw: u64) -> Self {
+        OpenFlags::from_bits_retain(raw as u32)
+    }
+    fn trace(&self, _: &Ctx, out: &mut String) {
+        out.push_str(match (self.writable(), self.readable()) {
+            (true, true) => "O_RDWR",
+            (true, false) => "O_WRONLY",
+            _ => "O_RDONLY",
+        });
+        for (name, _) in (*self - OpenFlags::WRONLY - OpenFlags::RDWR).iter_names() {
+            let _ = write!(out, "|O_{name}");
+        }
+    }
+}

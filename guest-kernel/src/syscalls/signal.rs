@@ -1,0 +1,330 @@
+//! Signals: actions, masks, sending, waiting, returning from handlers.
+
+use crate::arch::{self, TrapFrame};
+use crate::errno::{Errno, Result};
+use crate::syscalls::args::UserPtr;
+use crate::syscalls::time::TimeSpec;
+use crate::task::process::{self, Process};
+use crate::task::signal::{
+    self, AltStack, SS_AUTODISARM, SigAction, SigInfo, SigSet, code, number::*,
+};
+use crate::task::{Ctx, Task};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+fn check_set_size(size: usize) -> Result<()> {
+    if size == 8 { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn check_signal(signal: i32) -> Result<u32> {
+    match u32::try_from(signal) {
+        Ok(signal) if signal <= NSIG => Ok(signal),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// rt_sigaction(2).
+pub fn rt_sigaction(
+    ctx: &Ctx,
+    signal: i32,
+    new: UserPtr<SigAction>,
+    old: UserPtr<SigAction>,
+    set_size: usize,
+) -> Result<u64> {
+    check_set_size(set_size)?;
+    let signal = check_signal(signal)?;
+    let unchangeable = SigSet::UNBLOCKABLE.has(signal);
+    if signal == 0 || unchangeable && !new.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    let new = match new.non_null() {
+        Some(ptr) => Some(ctx.read(ptr)?),
+        None => None,
+    };
+    let before = {
+        let mut signals = ctx.process().signals.lock();
+        let before = signals.action(signal);
+        if let Some(mut action) = new {
+            action.mask &= !SigSet::UNBLOCKABLE.0;
+            signals.actions[signal as usize - 1] = action;
+            let ignored = action.handler == signal::SIG_IGN
+                || action.handler == signal::SIG_DFL
+                    && signal::default_action(signal) == signal::DefaultAction::Ignore;
+            if ignored {
+                signals.pending.discard(SigSet::of(signal));
+            }
+        }
+        before
+    };
+    ctx.write_if(old, &before)?;
+    Ok(0)
+}
+
+/// rt_sigprocmask(2).
+pub fn rt_sigprocmask(
+    ctx: &Ctx,
+    how: i32,
+    new: UserPtr<u64>,
+    old: UserPtr<u64>,
+    set_size: usize,
+) -> Result<u64> {
+    check_set_size(set_size)?;
+    let before = ctx.task().signals.lock().mask;
+    if let Some(ptr) = new.non_null() {
+        let set = SigSet(ctx.read(ptr)?);
+        let mask = match how {
+            0 => before | set,
+            1 => before - set,
+            2 => set,
+            _ => return Err(Errno::EINVAL),
+        };
+        ctx.task().signals.lock().mask = mask - SigSet::UNBLOCKABLE;
+    }
+    ctx.write_if(old, &before.0)?;
+    Ok(0)
+}
+
+/// rt_sigpending(2).
+pub fn rt_sigpending(ctx: &Ctx, set: UserPtr<u64>, set_size: usize) -> Result<u64> {
+    check_set_size(set_size)?;
+    let shared = ctx.process().signals.lock().pending.set();
+    let own = ctx.task().signals.lock();
+    let pending = (shared | own.pending.set()) & own.mask;
+    drop(own);
+    ctx.write(set, &pending.0)?;
+    Ok(0)
+}
+
+/// Puts a temporary mask in force until the system call's handler was set up or it returned.
+pub fn set_temporary_mask(task: &Task, mask: SigSet) {
+    let mut own = task.signals.lock();
+    own.saved_mask = Some(own.mask);
+    own.mask = mask - SigSet::UNBLOCKABLE;
+}
+
+/// rt_sigsuspend(2).
+pub fn rt_sigsuspend(ctx: &Ctx, set: UserPtr<u64>, set_size: usize) -> Result<u64> {
+    check_set_size(set_size)?;
+    let mask = SigSet(ctx.read(set)?);
+    set_temporary_mask(ctx.task(), mask);
+    pause(ctx)
+}
+
+/// pause(2).
+pub fn pause(ctx: &Ctx) -> Result<u64> {
+    match ctx.block(&[], None, || Ok(None::<u64>)) {
+        Err(Errno::ERESTARTSYS) => Err(Errno::ERESTARTNOHAND),
+        other => other,
+    }
+}
+
+/// rt_sigtimedwait(2).
+pub fn rt_sigtimedwait(
+    ctx: &Ctx,
+    set: UserPtr<u64>,
+    info: UserPtr<SigInfo>,
+    timeout: UserPtr<TimeSpec>,
+    set_size: usize,
+) -> Result<u64> {
+    check_set_size(set_size)?;
+    let set = SigSet(ctx.read(set)?) - SigSet::UNBLOCKABLE;
+    let deadline = match timeout.non_null() {
+        Some(ptr) => Some(crate::time::monotonic_ns().saturating_add(ctx.read(ptr)?.to_ns()?)),
+        None => None,
+    };
+    // The signals waited for must wake this thread though they are blocked.
+    let mask = ctx.task().signals.lock().mask;
+    ctx.task().signals.lock().mask = mask - set;
+    let found = loop {
+        if let Some(found) = signal::take_from(ctx.task(), set) {
+            break Ok(found);
+        }
+        match ctx.block(&[], deadline, || Ok(None::<u64>)) {
+            Err(Errno::ERESTARTSYS) => match signal::take_from(ctx.task(), set) {
+                Some(found) => break Ok(found),
+                None => break Err(Errno::EINTR),
+            },
+            Err(Errno::ETIMEDOUT) => break Err(Errno::EAGAIN),
+            Err(error) => break Err(error),
+            Ok(_) => {}
+        }
+    };
+    ctx.task().signals.lock().mask = mask;
+    let found = found?;
+    ctx.write_if(info, &found)?;
+    Ok(found.signal().into())
+}
+
+/// kill(2).
+pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
+    let signal = check_signal(signal)?;
+    let own = ctx.process();
+    let targets: Vec<Arc<Process>> = match pid {
+        1.. => Vec::from_iter(process::find(pid as u32)),
+        0 => {
+            let group = own.pgid.load(Ordering::Relaxed);
+            in_group(group)
+        }
+        -1 => process::all()
+            .into_iter()
+            .filter(|p| p.pid() != process::init_pid() && p.pid() != own.pid())
+            .collect(),
+        _ => in_group(pid.unsigned_abs()),
+    };
+    if targets.is_empty() {
+        return Err(Errno::ESRCH);
+    }
+    if signal != 0 {
+        let info = SigInfo::user(signal, code::SI_USER, own.pid());
+        for target in targets {
+            signal::send_to_process(&target, info)?;
+        }
+    }
+    Ok(0)
+}
+
+fn in_group(group: u32) -> Vec<Arc<Process>> {
+    let is_member = |p: &Arc<Process>| p.pgid.load(Ordering::Relaxed) == group;
+    process::all().into_iter().filter(is_member).collect()
+}
+
+fn thread(tgid: Option<i32>, tid: i32) -> Result<Arc<Task>> {
+    if tid <= 0 || tgid.is_some_and(|tgid| tgid <= 0) {
+        return Err(Errno::EINVAL);
+    }
+    let task = process::find_task(tid as u32).ok_or(Errno::ESRCH)?;
+    if tgid.is_some_and(|tgid| task.process().pid() != tgid as u32) {
+        return Err(Errno::ESRCH);
+    }
+    Ok(task)
+}
+
+/// tgkill(2).
+pub fn tgkill(ctx: &Ctx, tgid: i32, tid: i32, signal: i32) -> Result<u64> {
+    let signal = check_signal(signal)?;
+    let task = thread(Some(tgid), tid)?;
+    if signal != 0 {
+        let info = SigInfo::user(signal, code::SI_TKILL, ctx.process().pid());
+        signal::try_send_to_task(&task, info)?;
+    }
+    Ok(0)
+}
+
+/// tkill(2).
+pub fn tkill(ctx: &Ctx, tid: i32, signal: i32) -> Result<u64> {
+    let task = thread(None, tid)?;
+    tgkill(ctx, task.process().pid() as i32, tid, signal)
+}
+
+/// rt_sigqueueinfo(2).
+pub fn rt_sigqueueinfo(ctx: &Ctx, pid: i32, signal: i32, info: UserPtr<SigInfo>) -> Result<u64> {
+    let signal = check_signal(signal)?;
+    let mut info = ctx.read(info)?;
+    if pid <= 0 {
+        return Err(Errno::ESRCH);
+    }
+    let target = process::find(pid as u32).ok_or(Errno::ESRCH)?;
+    check_origin(ctx, &info, &target)?;
+    info.signo = signal as i32;
+    if signal != 0 {
+        signal::send_to_process(&target, info)?;
+    }
+    Ok(0)
+}
+
+/// rt_tgsigqueueinfo(2).
+pub fn rt_tgsigqueueinfo(
+    ctx: &Ctx,
+    tgid: i32,
+    tid: i32,
+    signal: i32,
+    info: UserPtr<SigInfo>,
+) -> Result<u64> {
+    let signal = check_signal(signal)?;
+    let mut info = ctx.read(info)?;
+    let task = thread(Some(tgid), tid)?;
+    check_origin(ctx, &info, task.process())?;
+    info.signo = signal as i32;
+    if signal != 0 {
+        signal::try_send_to_task(&task, info)?;
+    }
+    Ok(0)
+}
+
+/// Only the kernel may say that a signal came from the kernel, kill or tgkill.
+fn check_origin(ctx: &Ctx, info: &SigInfo, target: &Arc<Process>) -> Result<()> {
+    let claims_kernel = info.code >= 0 || info.code == code::SI_TKILL;
+    if claims_kernel && !Arc::ptr_eq(ctx.process(), target) {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
+
+/// `stack_t`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct StackT {
+    base: u64,
+    flags: u32,
+    pad: u32,
+    size: u64,
+}
+
+const SS_ONSTACK: u32 = 1;
+const SS_DISABLE: u32 = 2;
+const MINSIGSTKSZ: u64 = 2048;
+
+/// sigaltstack(2).
+pub fn sigaltstack(
+    ctx: &Ctx,
+    frame: &mut TrapFrame,
+    new: UserPtr<StackT>,
+    old: UserPtr<StackT>,
+) -> Result<u64> {
+    let current = ctx.task().signals.lock().alt_stack;
+    let on_it = current.contains(frame.sp());
+    if let Some(ptr) = new.non_null() {
+        let new = ctx.read(ptr)?;
+        if on_it {
+            return Err(Errno::EPERM);
+        }
+        let stack = match new.flags & !SS_AUTODISARM {
+            SS_DISABLE => AltStack::default(),
+            0 | SS_ONSTACK if new.size < MINSIGSTKSZ => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => {
+                AltStack { base: new.base, size: new.size, flags: new.flags & SS_AUTODISARM }
+            }
+            _ => return Err(Errno::EINVAL),
+        };
+        ctx.task().signals.lock().alt_stack = stack;
+    }
+    let flags = match (current.size, on_it) {
+        (0, _) => SS_DISABLE,
+        (_, true) => SS_ONSTACK | current.flags,
+        _ => current.flags,
+    };
+    let value = StackT { base: current.base, flags, pad: 0, size: current.size };
+    ctx.write_if(old, &value)?;
+    Ok(0)
+}
+
+/// rt_sigreturn(2): back to what the handler interrupted.
+pub fn rt_sigreturn(ctx: &Ctx, frame: &mut TrapFrame) -> Result<u64> {
+    match arch::signal_frame::pop(ctx.task(), frame) {
+        Ok(restored) => {
+            let mut own = ctx.task().signals.lock();
+            own.mask = restored.mask - SigSet::UNBLOCKABLE;
+            own.alt_stack = restored.alt_stack;
+        }
+        Err(_) => signal::force(ctx.task(), SigInfo::kernel(SIGSEGV)),
+    }
+    Ok(frame.return_value())
+}
+
+/// restart_syscall(2): nothing of ours asks for it.
+pub fn restart_syscall(_: &Ctx) -> Result<u64> {
+    Err(Errno::EINTR)
+}
+

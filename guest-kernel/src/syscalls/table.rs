@@ -1,0 +1,386 @@
+//! The one table of system calls: number on x86-64 and on arm64 (`-`: not there), name, typed
+//! arguments, handler, and how far it goes. Dispatch, `--strace` and `docs/abi.md` come from it.
+
+use super::args::{Arg, DirFd, Fd, Flags, ModeArg, UserAddr, UserCStr, UserPtr};
+use super::time::{TimeSpec, TimeVal};
+use super::{fs, io, ipc, misc, mm, net, poll, signal, task, time};
+use crate::arch::TrapFrame;
+use crate::errno::Result;
+use crate::fs::file::OpenFlags;
+use crate::task::signal::SigAction;
+use crate::task::{Ctx, SigInfo};
+use alloc::string::String;
+use core::fmt::Write;
+
+/// How far an implementation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// As Linux.
+    Full,
+    /// With what is missing.
+    Partial(&'static str),
+    /// On purpose: always this error.
+    Refused(&'static str),
+}
+
+/// One row, for documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Number on x86-64.
+    pub x86_64: u64,
+    /// Number on arm64.
+    pub aarch64: Option<u64>,
+    /// Name.
+    pub name: &'static str,
+    /// Argument names.
+    pub arguments: &'static [&'static str],
+    /// How far it goes.
+    pub support: Support,
+}
+
+macro_rules! arm_number {
+    (-) => {
+        None
+    };
+    ($number:literal) => {
+        Some($number)
+    };
+}
+
+macro_rules! invoke {
+    ($handler:path, $ctx:ident, $frame:ident, [frame], $($value:expr),*) => {
+        $handler($ctx, $frame, $($value),*)
+    };
+    ($handler:path, $ctx:ident, $frame:ident, [], $($value:expr),*) => {
+        $handler($ctx, $($value),*)
+    };
+}
+
+macro_rules! syscalls {
+    ($([$x86:literal $arm:tt] $name:ident($($arg:ident: $type:ty),*)
+        => $handler:path, $support:expr $(, $frame_marker:ident)?;)*) => {
+        /// Every row, by x86-64 number.
+        pub static ROWS: &[Row] = {
+            use Support::*;
+            &[$(Row {
+                x86_64: $x86,
+                aarch64: arm_number!($arm),
+                name: stringify!($name),
+                arguments: &[$(stringify!($arg)),*],
+                support: $support,
+            }),*]
+        };
+
+        /// Runs system call `number`; `None`: there is no such row.
+        pub fn call(ctx: &Ctx, frame: &mut TrapFrame, number: u64) -> Option<Result<u64>> {
+            let mut raw = frame.args().into_iter();
+            let mut next = || raw.next().unwrap_or(0);
+            Some(match number {
+                $($x86 => {
+                    $(let $arg = <$type as Arg>::from_raw(next());)*
+                    invoke!($handler, ctx, frame, [$($frame_marker)?], $($arg),*)
+                })*
+                _ => {
+                    next();
+                    return None;
+                }
+            })
+        }
+
+        /// Appends `name(arguments)` in strace's style.
+        pub fn trace(ctx: &Ctx, number: u64, args: [u64; 6], out: &mut String) {
+            let mut raw = args.into_iter();
+            let mut next = || raw.next().unwrap_or(0);
+            match number {
+                $($x86 => {
+                    out.push_str(concat!(stringify!($name), "("));
+                    $(
+                        if !out.ends_with('(') {
+                            out.push_str(", ");
+                        }
+                        <$type as Arg>::from_raw(next()).trace(ctx, out);
+                    )*
+                    out.push(')');
+                })*
+                _ => {
+                    let _ = write!(out, "syscall_{number}({:#x})", next());
+                }
+            }
+        }
+    };
+}
+
+syscalls! {
+    [0 63] read(fd: Fd, buffer: UserAddr, len: usize) => io::read, Full;
+    [1 64] write(fd: Fd, buffer: UserAddr, len: usize) => io::write, Full;
+    [2 -] open(path: UserCStr, flags: OpenFlags, mode: ModeArg) => fs::open, Full;
+    [3 57] close(fd: Fd) => fs::close, Full;
+    [4 -] stat(path: UserCStr, out: UserAddr) => fs::stat, Full;
+    [5 80] fstat(fd: Fd, out: UserAddr) => fs::fstat, Full;
+    [6 -] lstat(path: UserCStr, out: UserAddr) => fs::lstat, Full;
+    [7 -] poll(fds: UserPtr<poll::PollFd>, count: u32, timeout: i32) => poll::poll, Full;
+    [8 62] lseek(fd: Fd, offset: i64, whence: u32) => io::lseek, Full;
+    [9 222] mmap(addr: UserAddr, length: u64, prot: Flags, flags: Flags, fd: Fd, offset: u64) => mm::mmap, Full;
+    [10 226] mprotect(addr: UserAddr, length: u64, prot: Flags) => mm::mprotect, Full;
+    [11 215] munmap(addr: UserAddr, length: u64) => mm::munmap, Full;
+    [12 214] brk(addr: UserAddr) => mm::brk, Full;
+    [13 134] rt_sigaction(signal: i32, new: UserPtr<SigAction>, old: UserPtr<SigAction>, set_size: usize) => signal::rt_sigaction, Full;
+    [14 135] rt_sigprocmask(how: i32, new: UserPtr<u64>, old: UserPtr<u64>, set_size: usize) => signal::rt_sigprocmask, Full;
+    [15 139] rt_sigreturn() => signal::rt_sigreturn, Full, frame;
+    [16 29] ioctl(fd: Fd, request: Flags, arg: u64) => io::ioctl, Partial("terminals, FIONREAD, FIONBIO, FIOCLEX and what each kind of file knows");
+    [17 67] pread64(fd: Fd, buffer: UserAddr, len: usize, offset: i64) => io::pread64, Full;
+    [18 68] pwrite64(fd: Fd, buffer: UserAddr, len: usize, offset: i64) => io::pwrite64, Full;
+    [19 65] readv(fd: Fd, vector: UserAddr, count: usize) => io::readv, Full;
+    [20 66] writev(fd: Fd, vector: UserAddr, count: usize) => io::writev, Full;
+    [21 -] access(path: UserCStr, mode: Flags) => fs::access, Full;
+    [22 -] pipe(fds: UserPtr<[i32; 2]>) => ipc::pipe, Full;
+    [23 -] select(count: i32, read: UserPtr<u64>, write: UserPtr<u64>, except: UserPtr<u64>, timeout: UserPtr<[i64; 2]>) => poll::select, Full;
+    [24 124] sched_yield() => task::sched_yield, Full;
+    [25 216] mremap(addr: UserAddr, old_length: u64, new_length: u64, flags: Flags, new_addr: UserAddr) => mm::mremap, Partial("no MREMAP_DONTUNMAP");
+    [26 227] msync(addr: UserAddr, length: u64, flags: Flags) => mm::msync, Full;
+    [27 232] mincore(addr: UserAddr, length: u64, out: UserAddr) => mm::mincore, Full;
+    [28 233] madvise(addr: UserAddr, length: u64, advice: i32) => mm::madvise, Full;
+    [32 23] dup(fd: Fd) => fs::dup, Full;
+    [33 -] dup2(old: Fd, new: Fd) => fs::dup2, Full;
+    [34 -] pause() => signal::pause, Full;
+    [35 101] nanosleep(wanted: UserPtr<TimeSpec>, left: UserPtr<TimeSpec>) => time::nanosleep, Full;
+    [36 102] getitimer(which: u32, out: UserPtr<[TimeVal; 2]>) => time::getitimer, Full;
+    [37 -] alarm(seconds: u32) => time::alarm, Full;
+    [38 103] setitimer(which: u32, new: UserPtr<[TimeVal; 2]>, old: UserPtr<[TimeVal; 2]>) => time::setitimer, Partial("ITIMER_VIRTUAL and ITIMER_PROF count wall time");
+    [39 172] getpid() => task::getpid, Full;
+    [40 71] sendfile(output: Fd, input: Fd, offset: UserPtr<i64>, count: usize) => io::sendfile, Full;
+    [56 220] clone(flags: u64, stack: UserAddr, parent_tid: UserAddr, child_tid: UserAddr, tls: u64) => task::clone, Partial("no namespaces, no pidfd"), frame;
+    [57 -] fork() => task::fork, Full, frame;
+    [58 -] vfork() => task::vfork, Full, frame;
+    [59 221] execve(path: UserCStr, argv: UserPtr<u64>, envp: UserPtr<u64>) => task::execve, Full, frame;
+    [60 93] exit(status: i32) => task::exit, Full;
+    [61 260] wait4(pid: i32, status: UserPtr<u32>, options: Flags, usage: UserPtr<[u64; 18]>) => task::wait4, Full;
+    [62 129] kill(pid: i32, signal: i32) => signal::kill, Full;
+    [63 160] uname(out: UserPtr<[[u8; 65]; 6]>) => misc::uname, Full;
+    [72 25] fcntl(fd: Fd, command: i32, arg: u64) => fs::fcntl, Full;
+    [73 32] flock(fd: Fd, operation: i32) => fs::flock, Full;
+    [74 82] fsync(fd: Fd) => io::fsync, Full;
+    [75 83] fdatasync(fd: Fd) => io::fdatasync, Full;
+    [76 45] truncate(path: UserCStr, size: i64) => fs::truncate, Full;
+    [77 46] ftruncate(fd: Fd, size: i64) => fs::ftruncate, Full;
+    [78 -] getdents(fd: Fd, buffer: UserAddr, size: u32) => fs::getdents, Full;
+    [79 17] getcwd(buffer: UserAddr, size: usize) => fs::getcwd, Full;
+    [80 49] chdir(path: UserCStr) => fs::chdir, Full;
+    [81 50] fchdir(fd: Fd) => fs::fchdir, Full;
+    [82 -] rename(old: UserCStr, new: UserCStr) => fs::rename, Full;
+    [83 -] mkdir(path: UserCStr, mode: ModeArg) => fs::mkdir, Full;
+    [84 -] rmdir(path: UserCStr) => fs::rmdir, Full;
+    [85 -] creat(path: UserCStr, mode: ModeArg) => fs::creat, Full;
+    [86 -] link(old: UserCStr, new: UserCStr) => fs::link, Full;
+    [87 -] unlink(path: UserCStr) => fs::unlink, Full;
+    [88 -] symlink(target: UserCStr, path: UserCStr) => fs::symlink, Full;
+    [89 -] readlink(path: UserCStr, buffer: UserAddr, size: usize) => fs::readlink, Full;
+    [90 -] chmod(path: UserCStr, mode: ModeArg) => fs::chmod, Full;
+    [91 52] fchmod(fd: Fd, mode: ModeArg) => fs::fchmod, Full;
+    [92 -] chown(path: UserCStr, uid: u32, gid: u32) => fs::chown, Full;
+    [93 55] fchown(fd: Fd, uid: u32, gid: u32) => fs::fchown, Full;
+    [94 -] lchown(path: UserCStr, uid: u32, gid: u32) => fs::lchown, Full;
+    [95 166] umask(mask: ModeArg) => fs::umask, Full;
+    [96 169] gettimeofday(out: UserPtr<TimeVal>, zone: UserPtr<[i32; 2]>) => time::gettimeofday, Full;
+    [97 163] getrlimit(resource: u32, limit: UserPtr<[u64; 2]>) => task::getrlimit, Full;
+    [98 165] getrusage(who: i32, usage: UserPtr<[u64; 18]>) => task::getrusage, Partial("CPU time and resident size");
+    [99 179] sysinfo(out: UserPtr<[u64; 14]>) => misc::sysinfo, Full;
+    [100 153] times(buffer: UserPtr<[u64; 4]>) => task::times, Full;
+    [101 117] ptrace() => task::not_permitted, Refused("EPERM: no process may control another");
+    [102 174] getuid() => task::get_id, Full;
+    [103 116] syslog(kind: i32, buffer: UserAddr, len: i32) => misc::syslog, Refused("EPERM: the log is the operator's");
+    [104 176] getgid() => task::get_id, Full;
+    [105 146] setuid(id: u32) => task::set_id, Partial("everything is root's; only 0");
+    [106 144] setgid(id: u32) => task::set_id, Partial("only 0");
+    [107 175] geteuid() => task::get_id, Full;
+    [108 177] getegid() => task::get_id, Full;
+    [109 154] setpgid(pid: i32, pgid: i32) => task::setpgid, Full;
+    [110 173] getppid() => task::getppid, Full;
+    [111 -] getpgrp() => task::getpgrp, Full;
+    [112 157] setsid() => task::setsid, Full;
+    [113 145] setreuid(real: u32, effective: u32) => task::set_id2, Partial("only 0");
+    [114 143] setregid(real: u32, effective: u32) => task::set_id2, Partial("only 0");
+    [115 158] getgroups(size: i32, list: UserPtr<u32>) => task::getgroups, Full;
+    [116 159] setgroups(size: usize, list: UserPtr<u32>) => task::setgroups, Partial("accepted, not kept");
+    [117 147] setresuid(real: u32, effective: u32, saved: u32) => task::set_id3, Partial("only 0");
+    [118 148] getresuid(real: UserPtr<u32>, effective: UserPtr<u32>, saved: UserPtr<u32>) => task::get_id3, Full;
+    [119 149] setresgid(real: u32, effective: u32, saved: u32) => task::set_id3, Partial("only 0");
+    [120 150] getresgid(real: UserPtr<u32>, effective: UserPtr<u32>, saved: UserPtr<u32>) => task::get_id3, Full;
+    [121 155] getpgid(pid: i32) => task::getpgid, Full;
+    [124 156] getsid(pid: i32) => task::getsid, Full;
+    [125 90] capget(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => task::capget, Full;
+    [126 91] capset(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => task::capset, Partial("accepted; capabilities mean nothing inside the VM");
+    [127 136] rt_sigpending(set: UserPtr<u64>, set_size: usize) => signal::rt_sigpending, Full;
+    [128 137] rt_sigtimedwait(set: UserPtr<u64>, info: UserPtr<SigInfo>, timeout: UserPtr<TimeSpec>, set_size: usize) => signal::rt_sigtimedwait, Full;
+    [129 138] rt_sigqueueinfo(pid: i32, signal: i32, info: UserPtr<SigInfo>) => signal::rt_sigqueueinfo, Full;
+    [130 133] rt_sigsuspend(set: UserPtr<u64>, set_size: usize) => signal::rt_sigsuspend, Full;
+    [131 132] sigaltstack(new: UserPtr<signal::StackT>, old: UserPtr<signal::StackT>) => signal::sigaltstack, Full, frame;
+    [132 -] utime(path: UserCStr, times: UserAddr) => fs::utime, Full;
+    [133 -] mknod(path: UserCStr, mode: ModeArg, device: u64) => fs::mknod, Full;
+    [135 92] personality(persona: u32) => task::personality, Partial("PER_LINUX only");
+    [137 43] statfs(path: UserCStr, out: UserAddr) => fs::statfs, Full;
+    [138 44] fstatfs(fd: Fd, out: UserAddr) => fs::fstatfs, Full;
+    [140 141] getpriority(which: i32, who: i32) => task::getpriority, Full;
+    [141 140] setpriority(which: i32, who: i32, nice: i32) => task::setpriority, Partial("accepted, not kept");
+    [142 118] sched_setparam(tid: i32, param: UserPtr<i32>) => task::sched_setparam, Full;
+    [143 121] sched_getparam(tid: i32, param: UserPtr<i32>) => task::sched_getparam, Full;
+    [144 119] sched_setscheduler(tid: i32, policy: i32, param: UserPtr<i32>) => task::sched_setscheduler, Partial("no real-time policies");
+    [145 120] sched_getscheduler(tid: i32) => task::sched_getscheduler, Full;
+    [146 125] sched_get_priority_max(policy: i32) => task::sched_priority_max, Full;
+    [147 126] sched_get_priority_min(policy: i32) => task::sched_priority_min, Full;
+    [148 127] sched_rr_get_interval(tid: i32, interval: UserPtr<TimeSpec>) => task::sched_rr_get_interval, Full;
+    [149 228] mlock(addr: UserAddr, length: u64) => mm::mlock, Full;
+    [150 229] munlock(addr: UserAddr, length: u64) => mm::munlock, Full;
+    [151 230] mlockall(flags: Flags) => mm::mlockall, Full;
+    [152 231] munlockall() => mm::munlockall, Full;
+    [157 167] prctl(operation: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => task::prctl, Partial("names, dumpable, death signal, no_new_privs and reads");
+    [158 -] arch_prctl(operation: u32, addr: u64) => task::arch_prctl, Full;
+    [160 164] setrlimit(resource: u32, limit: UserPtr<[u64; 2]>) => task::setrlimit, Full;
+    [161 51] chroot(path: UserCStr) => fs::chroot, Full;
+    [162 81] sync() => io::sync, Full;
+    [164 170] settimeofday(value: UserPtr<TimeVal>, zone: UserAddr) => time::settimeofday, Full;
+    [165 40] mount() => task::not_permitted, Refused("EPERM: the file system is fixed at start");
+    [166 39] umount2() => task::not_permitted, Refused("EPERM: the file system is fixed at start");
+    [169 142] reboot() => misc::reboot, Refused("EPERM: the VM ends with its program");
+    [170 161] sethostname(name: UserAddr, len: usize) => misc::sethostname, Full;
+    [171 162] setdomainname(name: UserCStr, len: usize) => misc::setdomainname, Refused("EPERM");
+    [186 178] gettid() => task::gettid, Full;
+    [187 213] readahead(fd: Fd, arg2: i64, arg3: usize) => io::readahead, Full;
+    [188 5] setxattr(path: UserCStr, arg2: UserCStr, arg3: UserAddr, arg4: usize, arg5: Flags) => fs::setxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [189 6] lsetxattr(path: UserCStr, arg2: UserCStr, arg3: UserAddr, arg4: usize, arg5: Flags) => fs::lsetxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [190 7] fsetxattr(fd: Fd, arg2: UserCStr, arg3: UserAddr, arg4: usize, arg5: Flags) => fs::fsetxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [191 8] getxattr(path: UserCStr, name: UserCStr, arg3: UserAddr, arg4: usize) => fs::getxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [192 9] lgetxattr(path: UserCStr, name: UserCStr, arg3: UserAddr, arg4: usize) => fs::lgetxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [193 10] fgetxattr(fd: Fd, name: UserCStr, arg3: UserAddr, arg4: usize) => fs::fgetxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [194 11] listxattr(path: UserCStr, arg2: UserAddr, arg3: usize) => fs::listxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [195 12] llistxattr(path: UserCStr, arg2: UserAddr, arg3: usize) => fs::llistxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [196 13] flistxattr(fd: Fd, arg2: UserAddr, arg3: usize) => fs::flistxattr, Refused("EOPNOTSUPP: no extended attributes");
+    [197 14] removexattr(path: UserCStr, name: UserCStr) => fs::removexattr, Refused("EOPNOTSUPP: no extended attributes");
+    [198 15] lremovexattr(path: UserCStr, name: UserCStr) => fs::lremovexattr, Refused("EOPNOTSUPP: no extended attributes");
+    [199 16] fremovexattr(fd: Fd, name: UserCStr) => fs::fremovexattr, Refused("EOPNOTSUPP: no extended attributes");
+    [200 130] tkill(tid: i32, signal: i32) => signal::tkill, Full;
+    [201 -] time(out: UserPtr<i64>) => time::time, Full;
+    [202 98] futex(addr: UserAddr, operation: i32, value: u32, timeout: UserPtr<TimeSpec>, second: UserAddr, value3: u32) => task::futex, Partial("no priority inheritance");
+    [203 122] sched_setaffinity(tid: i32, size: u32, mask: UserAddr) => task::sched_setaffinity, Full;
+    [204 123] sched_getaffinity(tid: i32, size: u32, mask: UserAddr) => task::sched_getaffinity, Full;
+    [213 -] epoll_create(size: i32) => poll::epoll_create, Full;
+    [217 61] getdents64(fd: Fd, buffer: UserAddr, size: u32) => fs::getdents64, Full;
+    [218 96] set_tid_address(addr: UserAddr) => task::set_tid_address, Full;
+    [219 128] restart_syscall() => signal::restart_syscall, Full;
+    [221 223] fadvise64(fd: Fd, arg2: i64, len: i64, advice: i32) => io::fadvise64, Full;
+    [222 107] timer_create(clock: i32, event: UserPtr<time::SigEvent>, id: UserPtr<u32>) => time::timer_create, Full;
+    [223 110] timer_settime(id: u32, flags: Flags, new: UserPtr<[TimeSpec; 2]>, old: UserPtr<[TimeSpec; 2]>) => time::timer_settime, Full;
+    [224 108] timer_gettime(id: u32, out: UserPtr<[TimeSpec; 2]>) => time::timer_gettime, Full;
+    [225 109] timer_getoverrun(id: u32) => time::timer_getoverrun, Full;
+    [226 111] timer_delete(id: u32) => time::timer_delete, Full;
+    [227 112] clock_settime(clock: i32, value: UserPtr<TimeSpec>) => time::clock_settime, Full;
+    [228 113] clock_gettime(clock: i32, out: UserPtr<TimeSpec>) => time::clock_gettime, Full;
+    [229 114] clock_getres(clock: i32, out: UserPtr<TimeSpec>) => time::clock_getres, Full;
+    [230 115] clock_nanosleep(clock: i32, flags: Flags, wanted: UserPtr<TimeSpec>, left: UserPtr<TimeSpec>) => time::clock_nanosleep, Full;
+    [231 94] exit_group(status: i32) => task::exit_group, Full;
+    [232 -] epoll_wait(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: i32) => poll::epoll_wait, Full;
+    [233 21] epoll_ctl(epoll: Fd, operation: i32, fd: Fd, event: UserPtr<poll::EpollEvent>) => poll::epoll_ctl, Full;
+    [234 131] tgkill(tgid: i32, tid: i32, signal: i32) => signal::tgkill, Full;
+    [235 -] utimes(path: UserCStr, times: UserAddr) => fs::utimes, Full;
+    [247 95] waitid(kind: u32, id: u32, info: UserPtr<SigInfo>, options: Flags, usage: UserPtr<[u64; 18]>) => task::waitid, Full;
+    [253 -] inotify_init() => fs::inotify_init, Full;
+    [254 27] inotify_add_watch(fd: Fd, path: UserCStr, events: Flags) => fs::inotify_add_watch, Full;
+    [255 28] inotify_rm_watch(fd: Fd, watch: i32) => fs::inotify_rm_watch, Full;
+    [257 56] openat(dirfd: DirFd, path: UserCStr, flags: OpenFlags, mode: ModeArg) => fs::openat, Full;
+    [258 34] mkdirat(dirfd: DirFd, path: UserCStr, mode: ModeArg) => fs::mkdirat, Full;
+    [259 33] mknodat(dirfd: DirFd, path: UserCStr, mode: ModeArg, device: u64) => fs::mknodat, Full;
+    [260 54] fchownat(dirfd: DirFd, path: UserCStr, uid: u32, gid: u32, flags: Flags) => fs::fchownat, Full;
+    [261 -] futimesat(dirfd: DirFd, path: UserCStr, times: UserAddr) => fs::futimesat, Full;
+    [262 79] newfstatat(dirfd: DirFd, path: UserCStr, out: UserAddr, flags: Flags) => fs::newfstatat, Full;
+    [263 35] unlinkat(dirfd: DirFd, path: UserCStr, flags: Flags) => fs::unlinkat, Full;
+    [264 38] renameat(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr) => fs::renameat, Full;
+    [265 37] linkat(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Flags) => fs::linkat, Full;
+    [266 36] symlinkat(target: UserCStr, dirfd: DirFd, path: UserCStr) => fs::symlinkat, Full;
+    [267 78] readlinkat(dirfd: DirFd, path: UserCStr, buffer: UserAddr, size: usize) => fs::readlinkat, Full;
+    [268 53] fchmodat(dirfd: DirFd, path: UserCStr, mode: ModeArg) => fs::fchmodat, Full;
+    [269 48] faccessat(dirfd: DirFd, path: UserCStr, mode: Flags) => fs::faccessat, Full;
+    [270 72] pselect6(count: i32, read: UserPtr<u64>, write: UserPtr<u64>, except: UserPtr<u64>, timeout: UserPtr<[i64; 2]>, mask: UserPtr<[u64; 2]>) => poll::pselect6, Full;
+    [271 73] ppoll(fds: UserPtr<poll::PollFd>, count: u32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::ppoll, Full;
+    [272 97] unshare(flags: Flags) => task::unshare, Partial("descriptors only; no namespaces");
+    [273 99] set_robust_list(head: UserAddr, len: usize) => task::set_robust_list, Full;
+    [274 100] get_robust_list(tid: i32, head: UserPtr<u64>, len: UserPtr<u64>) => task::get_robust_list, Full;
+    [275 76] splice(input: Fd, arg2: UserPtr<i64>, output: Fd, arg4: UserPtr<i64>, arg5: usize, arg6: Flags) => io::splice, Partial("EINVAL: programs fall back to read and write");
+    [277 84] sync_file_range(fd: Fd, offset: i64, len: i64, flags: Flags) => io::sync_file_range, Full;
+    [280 88] utimensat(dirfd: DirFd, path: UserCStr, times: UserAddr, flags: Flags) => fs::utimensat, Full;
+    [281 22] epoll_pwait(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: i32, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait, Full;
+    [282 -] signalfd(fd: i32, mask: UserPtr<u64>, size: usize) => ipc::signalfd, Full;
+    [283 85] timerfd_create(clock: i32, flags: Flags) => ipc::timerfd_create, Full;
+    [284 -] eventfd(initial: u32) => ipc::eventfd, Full;
+    [285 47] fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => fs::fallocate, Full;
+    [286 86] timerfd_settime(fd: Fd, flags: Flags, new: UserPtr<[i64; 4]>, old: UserPtr<[i64; 4]>) => ipc::timerfd_settime, Full;
+    [287 87] timerfd_gettime(fd: Fd, current: UserPtr<[i64; 4]>) => ipc::timerfd_gettime, Full;
+    [289 74] signalfd4(fd: i32, mask: UserPtr<u64>, size: usize, flags: Flags) => ipc::signalfd4, Full;
+    [290 19] eventfd2(initial: u32, flags: Flags) => ipc::eventfd2, Full;
+    [291 20] epoll_create1(flags: Flags) => poll::epoll_create1, Full;
+    [292 24] dup3(old: Fd, new: Fd, flags: OpenFlags) => fs::dup3, Full;
+    [293 59] pipe2(fds: UserPtr<[i32; 2]>, flags: Flags) => ipc::pipe2, Full;
+    [294 26] inotify_init1(flags: Flags) => fs::inotify_init1, Full;
+    [295 69] preadv(fd: Fd, vector: UserAddr, count: usize, offset: i64) => io::preadv, Full;
+    [296 70] pwritev(fd: Fd, vector: UserAddr, count: usize, offset: i64) => io::pwritev, Full;
+    [297 240] rt_tgsigqueueinfo(tgid: i32, tid: i32, signal: i32, info: UserPtr<SigInfo>) => signal::rt_tgsigqueueinfo, Full;
+    [302 261] prlimit64(pid: i32, resource: u32, new: UserPtr<[u64; 2]>, old: UserPtr<[u64; 2]>) => task::prlimit64, Full;
+    [306 267] syncfs(fd: Fd) => io::syncfs, Full;
+    [309 168] getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => task::getcpu, Full;
+    [316 276] renameat2(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Flags) => fs::renameat2, Full;
+    [318 278] getrandom(buffer: UserAddr, len: usize, flags: Flags) => misc::getrandom, Full;
+    [319 279] memfd_create(name: UserCStr, flags: Flags) => fs::memfd_create, Full;
+    [324 283] membarrier(command: i32, flags: Flags, cpu: i32) => mm::membarrier, Full;
+    [326 285] copy_file_range(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Flags) => io::copy_file_range, Full;
+    [327 286] preadv2(fd: Fd, vector: UserAddr, count: usize, offset: i64, arg5: u64, flags: Flags) => io::preadv2, Full;
+    [328 287] pwritev2(fd: Fd, vector: UserAddr, count: usize, offset: i64, arg5: u64, flags: Flags) => io::pwritev2, Full;
+    [332 291] statx(dirfd: DirFd, path: UserCStr, flags: Flags, mask: Flags, out: UserAddr) => fs::statx, Full;
+    [334 293] rseq() => task::not_offered, Refused("ENOSYS: C libraries go on without");
+    [425 425] io_uring_setup() => task::not_offered, Refused("ENOSYS: programs fall back to epoll");
+    [426 426] io_uring_enter() => task::not_offered, Refused("ENOSYS");
+    [427 427] io_uring_register() => task::not_offered, Refused("ENOSYS");
+    [435 435] clone3(args: UserPtr<task::Clone3>, size: usize) => task::clone3, Partial("no namespaces, no pidfd, no chosen ids"), frame;
+    [436 436] close_range(first: u32, last: u32, flags: Flags) => fs::close_range, Full;
+    [437 437] openat2(dirfd: DirFd, path: UserCStr, how: UserAddr, size: usize) => fs::openat2, Full;
+    [439 439] faccessat2(dirfd: DirFd, path: UserCStr, mode: Flags, flags: Flags) => fs::faccessat2, Full;
+    [441 441] epoll_pwait2(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait2, Full;
+    [452 452] fchmodat2(dirfd: DirFd, path: UserCStr, mode: ModeArg, flags: Flags) => fs::fchmodat2, Full;
+}
+
+/// Name of a system call.
+pub fn name(number: u64) -> Option<&'static str> {
+    ROWS.iter().find(|row| row.x86_64 == number).map(|row| row.name)
+}
+
+/// The ABI page of the documentation, in Markdown.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# System calls\n\nGenerated from the table in `guest-kernel/src/syscalls/table.rs`; \
+         a test keeps it current.\nA call that is not listed answers ENOSYS, is counted, and \
+         shown by `sprout run --stats`.\n\n\
+         | x86-64 | arm64 | call | support |\n|---|---|---|---|\n",
+    );
+    for row in ROWS {
+        let arm = row.aarch64.map_or_else(|| "-".into(), |number| alloc::format!("{number}"));
+        let support = match row.support {
+            Support::Full => "full".into(),
+            Support::Partial(note) => alloc::format!("partial: {note}"),
+            Support::Refused(note) => alloc::format!("refused: {note}"),
+        };
+        let arguments = row.arguments.join(", ");
+        let _ = writeln!(out, "| {} | {arm} | `{}({arguments})` | {support} |", row.x86_64, row.name);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_order_and_unique() {
+        assert!(ROWS.windows(2).all(|pair| pair[0].x86_64 < pair[1].x86_64));
+        let mut arm: alloc::vec::Vec<u64> = ROWS.iter().filter_map(|row| row.aarch64).collect();
+        arm.sort_unstable();
+        assert!(arm.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

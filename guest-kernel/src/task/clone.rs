@@ -1,0 +1,185 @@
+//! New threads and processes: clone, clone3, fork, vfork.
+
+use crate::arch::TrapFrame;
+use crate::errno::{Errno, Result};
+use crate::sync::Lock;
+use crate::task::process::{self, Process};
+use crate::task::signal::AltStack;
+use crate::task::thread::Task;
+use crate::task::{Ctx, sched};
+use crate::wait::PollEvents;
+use alloc::sync::Arc;
+use bitflags::bitflags;
+use core::sync::atomic::Ordering;
+
+bitflags! {
+    /// Flags of clone(2), without the signal number in the low byte.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CloneFlags: u64 {
+        #[allow(missing_docs)] const VM = 0x100;
+        #[allow(missing_docs)] const FS = 0x200;
+        #[allow(missing_docs)] const FILES = 0x400;
+        #[allow(missing_docs)] const SIGHAND = 0x800;
+        #[allow(missing_docs)] const VFORK = 0x4000;
+        #[allow(missing_docs)] const PARENT = 0x8000;
+        #[allow(missing_docs)] const THREAD = 0x1_0000;
+        #[allow(missing_docs)] const SYSVSEM = 0x4_0000;
+        #[allow(missing_docs)] const SETTLS = 0x8_0000;
+        #[allow(missing_docs)] const PARENT_SETTID = 0x10_0000;
+        #[allow(missing_docs)] const CHILD_CLEARTID = 0x20_0000;
+        #[allow(missing_docs)] const DETACHED = 0x40_0000;
+        #[allow(missing_docs)] const UNTRACED = 0x80_0000;
+        #[allow(missing_docs)] const CHILD_SETTID = 0x100_0000;
+        #[allow(missing_docs)] const IO = 0x8000_0000;
+        #[allow(missing_docs)] const CLEAR_SIGHAND = 0x1_0000_0000;
+    }
+}
+
+/// What to make.
+#[derive(Clone, Copy, Debug)]
+pub struct CloneArgs {
+    /// Flags.
+    pub flags: CloneFlags,
+    /// Signal to the parent when the child exits; 0: none.
+    pub exit_signal: u32,
+    /// Stack pointer of the child; 0: as the parent's.
+    pub stack: u64,
+    /// Where PARENT_SETTID stores the id.
+    pub parent_tid: u64,
+    /// Where CHILD_SETTID and CHILD_CLEARTID store it.
+    pub child_tid: u64,
+    /// Thread pointer for SETTLS.
+    pub tls: u64,
+}
+
+impl CloneArgs {
+    /// A plain fork.
+    pub fn fork() -> CloneArgs {
+        CloneArgs {
+            flags: CloneFlags::empty(),
+            exit_signal: crate::task::signal::number::SIGCHLD,
+            stack: 0,
+            parent_tid: 0,
+            child_tid: 0,
+            tls: 0,
+        }
+    }
+}
+
+/// Most threads and processes at once: a guest that forks without end gets EAGAIN.
+const MAX_TASKS: usize = 8192;
+
+/// Makes the thread or process and lets it run; returns its id to the parent.
+pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
+    let flags = args.flags;
+    let has = |flag| flags.contains(flag);
+    let consistent = (!has(CloneFlags::THREAD) || has(CloneFlags::SIGHAND))
+        && (!has(CloneFlags::SIGHAND) || has(CloneFlags::VM))
+        && !(has(CloneFlags::SIGHAND) && has(CloneFlags::CLEAR_SIGHAND))
+        && flags.bits() & !CloneFlags::all().bits() == 0
+        && args.exit_signal <= 64;
+    // Sharing signal actions between processes is not supported.
+    let supported = has(CloneFlags::THREAD) || !has(CloneFlags::SIGHAND);
+    if !consistent || !supported {
+        return Err(Errno::EINVAL);
+    }
+    if has(CloneFlags::SETTLS) && args.tls >= sprout_abi::layout::USER_END {
+        return Err(Errno::EPERM);
+    }
+    if process::task_count() >= MAX_TASKS {
+        return Err(Errno::EAGAIN);
+    }
+    let parent = ctx.task();
+    let tid = process::allocate_id()?;
+    let (child_process, new_process) = if has(CloneFlags::THREAD) {
+        (ctx.process().clone(), false)
+    } else {
+        (new_process(ctx, tid, &args)?, true)
+    };
+    let name = *parent.name.lock();
+    let child = Task::new(tid, child_process.clone(), name)?;
+    {
+        let from = parent.signals.lock();
+        let mut to = child.signals.lock();
+        to.mask = from.saved_mask.unwrap_or(from.mask);
+        // A child that shares the memory but not the stack must not run handlers on ours.
+        let keep = !has(CloneFlags::VM) || has(CloneFlags::VFORK);
+        to.alt_stack = if keep { from.alt_stack } else { AltStack::default() };
+    }
+    {
+        let mut state = parent.fpu.lock();
+        state.save();
+        child.fpu.lock().copy_from(&state);
+    }
+    child.registers.copy_current_bases();
+    if has(CloneFlags::SETTLS) {
+        child.registers.set_tls(args.tls);
+    }
+    let mut registers = *frame;
+    registers.set_return(0);
+    if args.stack != 0 {
+        registers.set_sp(args.stack);
+    }
+    child.registers.set_kernel_sp(child.stack.prepare(&registers));
+    let id = tid.to_le_bytes();
+    if has(CloneFlags::PARENT_SETTID) {
+        ctx.write_bytes(args.parent_tid, &id)?;
+    }
+    if has(CloneFlags::CHILD_SETTID) {
+        child_process.space().write_some(args.child_tid, &id);
+    }
+    if has(CloneFlags::CHILD_CLEARTID) {
+        child.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
+    }
+    if new_process {
+        process::insert(child_process.clone());
+    }
+    process::insert_task(&child);
+    sched::enqueue(child);
+    if has(CloneFlags::VFORK) {
+        wait_for_vfork(ctx, &child_process);
+    }
+    Ok(tid.into())
+}
+
+fn new_process(ctx: &Ctx, pid: u32, args: &CloneArgs) -> Result<Arc<Process>> {
+    let has = |flag| args.flags.contains(flag);
+    let parent = ctx.process();
+    let space = if has(CloneFlags::VM) {
+        ctx.space().clone()
+    } else {
+        Arc::new(ctx.space().fork()?)
+    };
+    let files = if has(CloneFlags::FILES) {
+        ctx.files().clone()
+    } else {
+        let copy = ctx.files().lock().fork();
+        Arc::new(Lock::new(copy))
+    };
+    let fs = if has(CloneFlags::FS) {
+        ctx.fs().clone()
+    } else {
+        let copy = ctx.fs().lock().clone();
+        Arc::new(Lock::new(copy))
+    };
+    let child = Process::new(pid, Some(parent), space, files, fs);
+    child.exit_signal.store(args.exit_signal, Ordering::Relaxed);
+    if has(CloneFlags::PARENT) {
+        child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    if has(CloneFlags::CLEAR_SIGHAND) {
+        child.signals.lock().reset_handlers();
+    }
+    Ok(Arc::new(child))
+}
+
+/// The parent of a vfork stands still until the child has its own memory or is gone. Only death
+/// interrupts it.
+fn wait_for_vfork(ctx: &Ctx, child: &Arc<Process>) {
+    let waker = ctx.task().clone() as Arc<dyn crate::wait::Wake>;
+    let token = child.vfork_done.add(waker, PollEvents::IN);
+    while !child.vfork_released.load(Ordering::Relaxed) && !ctx.task().is_killed() {
+        sched::block_current(ctx.task(), None);
+    }
+    child.vfork_done.remove(token);
+}

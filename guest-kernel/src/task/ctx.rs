@@ -1,0 +1,168 @@
+//! What a system-call handler gets: the calling task, what it owns, and how to wait.
+
+use crate::errno::{Errno, Result};
+use crate::fs::fd::{FdTable, FsContext};
+use crate::mm::AddressSpace;
+use crate::sync::Lock;
+use crate::syscalls::args::UserPtr;
+use crate::task::{Process, SigInfo, Task, sched};
+use crate::wait::{PollEvents, WaitQueue};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// The current task as a system call sees it.
+pub struct Ctx {
+    task: Arc<Task>,
+    space: Arc<AddressSpace>,
+    files: Arc<Lock<FdTable>>,
+    fs: Arc<Lock<FsContext>>,
+}
+
+impl Ctx {
+    /// For the task that runs now.
+    pub fn new(task: Arc<Task>) -> Ctx {
+        let process = task.process();
+        let (space, files, fs) = (process.space(), process.files(), process.fs());
+        Ctx { task, space, files, fs }
+    }
+
+    /// The calling thread.
+    pub fn task(&self) -> &Arc<Task> {
+        &self.task
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Arc<Process> {
+        self.task.process()
+    }
+
+    /// Its address space.
+    pub fn space(&self) -> &Arc<AddressSpace> {
+        &self.space
+    }
+
+    /// Its descriptor table.
+    pub fn files(&self) -> &Arc<Lock<FdTable>> {
+        &self.files
+    }
+
+    /// Root, working directory and umask.
+    pub fn fs(&self) -> &Arc<Lock<FsContext>> {
+        &self.fs
+    }
+
+    /// Copies a value in from the program.
+    pub fn read<T: FromBytes + IntoBytes>(&self, ptr: UserPtr<T>) -> Result<T> {
+        let mut value = T::new_zeroed();
+        let bytes = value.as_mut_bytes();
+        if self.space.read_some(ptr.addr(), bytes) != bytes.len() {
+            return Err(Errno::EFAULT);
+        }
+        Ok(value)
+    }
+
+    /// Copies a value out to the program.
+    pub fn write<T: IntoBytes + Immutable>(&self, ptr: UserPtr<T>, value: &T) -> Result<()> {
+        self.write_bytes(ptr.addr(), value.as_bytes())
+    }
+
+    /// As [`Ctx::write`] unless `ptr` is NULL.
+    pub fn write_if<T: IntoBytes + Immutable>(&self, ptr: UserPtr<T>, value: &T) -> Result<()> {
+        if ptr.is_null() { Ok(()) } else { self.write(ptr, value) }
+    }
+
+    /// Copies an array in.
+    pub fn read_array<T: FromBytes + IntoBytes>(
+        &self,
+        ptr: UserPtr<T>,
+        count: usize,
+    ) -> Result<Vec<T>> {
+        (0..count).map(|index| self.read(ptr.at(index))).collect()
+    }
+
+    /// Copies `bytes` out to `addr`; EFAULT if they don't all fit in writable memory.
+    pub fn write_bytes(&self, addr: u64, bytes: &[u8]) -> Result<()> {
+        if self.space.write_some(addr, bytes) != bytes.len() {
+            return Err(Errno::EFAULT);
+        }
+        Ok(())
+    }
+
+    /// Fills `bytes` from `addr`.
+    pub fn read_bytes(&self, addr: u64, bytes: &mut [u8]) -> Result<()> {
+        if self.space.read_some(addr, bytes) != bytes.len() {
+            return Err(Errno::EFAULT);
+        }
+        Ok(())
+    }
+
+    /// Waits for `attempt` to give `Ok(Some(value))`: it is tried at once and again after every
+    /// wake-up of one of the queues. Monotonic `deadline`: ETIMEDOUT then. A signal that has a
+    /// handler or kills: ERESTARTSYS. An error of `attempt` ends it.
+    pub fn block<T>(
+        &self,
+        queues: &[(&WaitQueue, PollEvents)],
+        deadline: Option<u64>,
+        mut attempt: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        if let Some(value) = attempt()? {
+            return Ok(value);
+        }
+        let tokens: Vec<_> = queues
+            .iter()
+            .map(|(queue, events)| queue.add(self.task.clone() as Arc<dyn crate::wait::Wake>, *events))
+            .collect();
+        let result = loop {
+            match attempt() {
+                Ok(Some(value)) => break Ok(value),
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+            if self.task.signal_pending() {
+                break Err(Errno::ERESTARTSYS);
+            }
+            if deadline.is_some_and(|deadline| crate::time::monotonic_ns() >= deadline) {
+                break Err(Errno::ETIMEDOUT);
+            }
+            sched::block_current(&self.task, deadline);
+        };
+        for ((queue, _), token) in queues.iter().zip(tokens) {
+            queue.remove(token);
+        }
+        result
+    }
+
+    /// Runs a non-blocking file operation until it no longer answers EAGAIN, waiting on `queue`;
+    /// `nonblocking` (O_NONBLOCK, MSG_DONTWAIT) answers EAGAIN at once. `deadline` passed: EAGAIN,
+    /// as with SO_RCVTIMEO.
+    pub fn retry<T>(
+        &self,
+        queue: Option<&WaitQueue>,
+        events: PollEvents,
+        nonblocking: bool,
+        deadline: Option<u64>,
+        mut operation: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let first = operation();
+        match (first, queue) {
+            (Err(Errno::EAGAIN), Some(queue)) if !nonblocking => {
+                let attempt = || match operation() {
+                    Ok(value) => Ok(Some(value)),
+                    Err(Errno::EAGAIN) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                match self.block(&[(queue, events)], deadline, attempt) {
+                    Err(Errno::ETIMEDOUT) if deadline.is_some() => Err(Errno::EAGAIN),
+                    other => other,
+                }
+            }
+            (first, _) => first,
+        }
+    }
+
+    /// Sends a signal to the calling thread (SIGPIPE, SIGSYS, ...).
+    pub fn send_signal_self(&self, signal: u32) {
+        self.task.send_signal(SigInfo::kernel(signal));
+    }
+}

@@ -1,0 +1,355 @@
+//! Processes (thread groups) and the table of them.
+
+use crate::errno::{Errno, Result};
+use crate::fs::fd::{FdTable, FsContext};
+use crate::mm::{AddressSpace, MemoryLimits};
+use crate::sync::Lock;
+use crate::task::signal::ProcessSignals;
+use crate::task::thread::Task;
+use crate::wait::{PollEvents, WaitQueue};
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// How a process ended, as wait reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// exit(code).
+    Exited(u8),
+    /// Killed by a signal; whether Linux would have dumped core.
+    Signaled(u8, bool),
+}
+
+impl ExitStatus {
+    /// The status word of wait4.
+    pub fn wait_status(self) -> u32 {
+        match self {
+            ExitStatus::Exited(code) => u32::from(code) << 8,
+            ExitStatus::Signaled(signal, core) => {
+                u32::from(signal) | if core { 0x80 } else { 0 }
+            }
+        }
+    }
+}
+
+/// A resource limit: soft and hard value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// What is enforced.
+    pub soft: u64,
+    /// What the soft one can be raised to.
+    pub hard: u64,
+}
+
+/// `RLIM_INFINITY`.
+pub const RLIM_INFINITY: u64 = u64::MAX;
+/// Number of resource limits (RLIM_NLIMITS).
+pub const RLIMITS: usize = 16;
+
+/// Linux's initial limits (include/asm-generic/resource.h), with a container's usual NOFILE.
+pub fn default_rlimits() -> [Rlimit; RLIMITS] {
+    let unlimited = Rlimit { soft: RLIM_INFINITY, hard: RLIM_INFINITY };
+    let mut limits = [unlimited; RLIMITS];
+    limits[3] = Rlimit { soft: 8 << 20, hard: RLIM_INFINITY };
+    limits[4] = Rlimit { soft: 0, hard: RLIM_INFINITY };
+    limits[6] = Rlimit { soft: 4096, hard: 4096 };
+    limits[7] = Rlimit { soft: 1 << 16, hard: 1 << 20 };
+    limits[8] = Rlimit { soft: 8 << 20, hard: 8 << 20 };
+    limits[11] = Rlimit { soft: 4096, hard: 4096 };
+    limits[12] = Rlimit { soft: 819_200, hard: 819_200 };
+    limits[13] = Rlimit { soft: 0, hard: 0 };
+    limits[14] = Rlimit { soft: 0, hard: 0 };
+    limits
+}
+
+/// What exec set up, for /proc.
+#[derive(Clone, Debug, Default)]
+pub struct ProgramInfo {
+    /// Absolute path of the executable.
+    pub exe: Vec<u8>,
+    /// Arguments, each with its NUL.
+    pub cmdline: Vec<u8>,
+    /// Environment, each with its NUL.
+    pub environ: Vec<u8>,
+    /// The auxiliary vector as raw words.
+    pub auxv: Vec<u64>,
+}
+
+/// A process.
+pub struct Process {
+    pid: AtomicU32,
+    /// Parent's pid; 0 for init.
+    pub parent: AtomicU32,
+    /// Process group.
+    pub pgid: AtomicU32,
+    /// Session.
+    pub sid: AtomicU32,
+    space: Lock<Arc<AddressSpace>>,
+    files: Lock<Arc<Lock<FdTable>>>,
+    fs: Lock<Arc<Lock<FsContext>>>,
+    /// Signal actions and shared pending signals.
+    pub signals: Lock<ProcessSignals>,
+    /// Woken when a shared or thread signal is queued (signalfd).
+    pub signal_queue: WaitQueue,
+    /// Live threads.
+    pub threads: Lock<Vec<Weak<Task>>>,
+    /// Set by exit_group or a fatal signal; final when the last thread is gone.
+    pub exit_status: Lock<Option<ExitStatus>>,
+    /// Woken when a child changes state.
+    pub child_queue: WaitQueue,
+    /// Signal for the parent at exit (SIGCHLD, or none).
+    pub exit_signal: AtomicU32,
+    /// Woken when a vfork child execs or exits.
+    pub vfork_done: WaitQueue,
+    /// Whether it has.
+    pub vfork_released: AtomicBool,
+    /// Woken when a thread of this process is gone.
+    pub thread_gone: WaitQueue,
+    /// Resource limits by number.
+    pub rlimits: Lock<[Rlimit; RLIMITS]>,
+    /// For /proc.
+    pub program: Lock<ProgramInfo>,
+    /// Interval and POSIX timers.
+    pub timers: Lock<crate::time::process_timers::ProcessTimers>,
+    /// CPU time of threads that exited, and of waited-for children.
+    pub dead_cpu_ns: AtomicU64,
+    /// CPU time of waited-for children.
+    pub children_cpu_ns: AtomicU64,
+    /// Monotonic start.
+    pub start_ns: u64,
+    /// PR_SET_DUMPABLE.
+    pub dumpable: AtomicU32,
+    /// PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG.
+    pub death_signal: AtomicU32,
+}
+
+impl Process {
+    /// A process without threads.
+    pub fn new(
+        pid: u32,
+        parent: Option<&Process>,
+        space: Arc<AddressSpace>,
+        files: Arc<Lock<FdTable>>,
+        fs: Arc<Lock<FsContext>>,
+    ) -> Process {
+        let inherit = |of: fn(&Process) -> u32| parent.map_or(pid, of);
+        Process {
+            pid: AtomicU32::new(pid),
+            parent: AtomicU32::new(parent.map_or(0, Process::pid)),
+            pgid: AtomicU32::new(inherit(|p| p.pgid.load(Ordering::Relaxed))),
+            sid: AtomicU32::new(inherit(|p| p.sid.load(Ordering::Relaxed))),
+            space: Lock::new(space),
+            files: Lock::new(files),
+            fs: Lock::new(fs),
+            signals: Lock::new(match parent {
+                Some(parent) => parent.signals.lock().forked(),
+                None => ProcessSignals::default(),
+            }),
+            signal_queue: WaitQueue::new(),
+            threads: Lock::new(Vec::new()),
+            exit_status: Lock::new(None),
+            child_queue: WaitQueue::new(),
+            exit_signal: AtomicU32::new(0),
+            vfork_done: WaitQueue::new(),
+            vfork_released: AtomicBool::new(false),
+            thread_gone: WaitQueue::new(),
+            rlimits: Lock::new(parent.map_or_else(default_rlimits, |p| *p.rlimits.lock())),
+            program: Lock::new(parent.map_or_else(Default::default, |p| p.program.lock().clone())),
+            timers: Lock::default(),
+            dead_cpu_ns: AtomicU64::new(0),
+            children_cpu_ns: AtomicU64::new(0),
+            start_ns: crate::time::monotonic_ns(),
+            dumpable: AtomicU32::new(1),
+            death_signal: AtomicU32::new(0),
+        }
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    /// Gives the process another id (restore of a snapshot).
+    pub fn set_pid(&self, pid: u32) {
+        self.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// Address space.
+    pub fn space(&self) -> Arc<AddressSpace> {
+        self.space.lock().clone()
+    }
+
+    /// Replaces the address space (exec); returns the old one.
+    pub fn set_space(&self, space: Arc<AddressSpace>) -> Arc<AddressSpace> {
+        core::mem::replace(&mut *self.space.lock(), space)
+    }
+
+    /// Descriptor table.
+    pub fn files(&self) -> Arc<Lock<FdTable>> {
+        self.files.lock().clone()
+    }
+
+    /// Replaces the descriptor table (unshare at exec, exit).
+    pub fn set_files(&self, files: Arc<Lock<FdTable>>) -> Arc<Lock<FdTable>> {
+        core::mem::replace(&mut *self.files.lock(), files)
+    }
+
+    /// Root, working directory, umask.
+    pub fn fs(&self) -> Arc<Lock<FsContext>> {
+        self.fs.lock().clone()
+    }
+
+    /// Live threads.
+    pub fn tasks(&self) -> Vec<Arc<Task>> {
+        self.threads.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The soft limit `resource`.
+    pub fn rlimit(&self, resource: usize) -> u64 {
+        self.rlimits.lock().get(resource).map_or(RLIM_INFINITY, |limit| limit.soft)
+    }
+
+    /// CPU time of all threads, in ns.
+    pub fn cpu_time_ns(&self) -> u64 {
+        let live: u64 = self.tasks().iter().map(|task| crate::task::sched::cpu_time_ns(task)).sum();
+        live + self.dead_cpu_ns.load(Ordering::Relaxed)
+    }
+
+    /// Lets a parent that waits in vfork go on.
+    pub fn release_vfork(&self) {
+        self.vfork_released.store(true, Ordering::Relaxed);
+        self.vfork_done.wake(PollEvents::IN);
+    }
+
+    /// Whether the last thread is gone.
+    pub fn is_zombie(&self) -> bool {
+        self.exit_status.lock().is_some() && self.threads.lock().is_empty()
+    }
+}
+
+/// Pid of the first process; changes at restore.
+static INIT_PID: AtomicU32 = AtomicU32::new(1);
+
+/// Pid of the first process.
+pub fn init_pid() -> u32 {
+    INIT_PID.load(Ordering::Relaxed)
+}
+
+struct Table {
+    processes: BTreeMap<u32, Arc<Process>>,
+    tasks: BTreeMap<u32, Weak<Task>>,
+    last: u32,
+}
+
+static TABLE: Lock<Table> =
+    Lock::new(Table { processes: BTreeMap::new(), tasks: BTreeMap::new(), last: 0 });
+
+/// Largest id given out, as Linux's default pid_max.
+const PID_MAX: u32 = 32_768;
+
+/// A fresh process or thread id.
+pub fn allocate_id() -> Result<u32> {
+    let mut table = TABLE.lock();
+    for _ in 0..PID_MAX {
+        table.last = if table.last >= PID_MAX - 1 { 2 } else { table.last + 1 };
+        let id = table.last;
+        if !table.processes.contains_key(&id) && !table.tasks.contains_key(&id) {
+            return Ok(id);
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+/// Enters a process.
+pub fn insert(process: Arc<Process>) {
+    TABLE.lock().processes.insert(process.pid(), process);
+}
+
+/// Enters a thread, here and in its process.
+pub fn insert_task(task: &Arc<Task>) {
+    task.process().threads.lock().push(Arc::downgrade(task));
+    TABLE.lock().tasks.insert(task.tid(), Arc::downgrade(task));
+}
+
+/// Removes a thread. Whether it was the last of its process.
+pub fn remove_task(task: &Arc<Task>) -> bool {
+    TABLE.lock().tasks.remove(&task.tid());
+    let mut threads = task.process().threads.lock();
+    threads.retain(|other| !core::ptr::eq(other.as_ptr(), Arc::as_ptr(task)));
+    threads.is_empty()
+}
+
+/// Removes a process that was waited for.
+pub fn remove(pid: u32) {
+    let removed = TABLE.lock().processes.remove(&pid);
+    drop(removed);
+}
+
+/// The process with this id.
+pub fn find(pid: u32) -> Option<Arc<Process>> {
+    TABLE.lock().processes.get(&pid).cloned()
+}
+
+/// The thread with this id.
+pub fn find_task(tid: u32) -> Option<Arc<Task>> {
+    TABLE.lock().tasks.get(&tid).and_then(Weak::upgrade)
+}
+
+/// Number of live threads.
+pub fn task_count() -> usize {
+    TABLE.lock().tasks.len()
+}
+
+/// exec by a thread that is not the first: it takes over the process's id.
+pub fn become_leader(task: &Arc<Task>) {
+    let pid = task.process().pid();
+    let mut table = TABLE.lock();
+    table.tasks.remove(&task.tid());
+    task.set_tid(pid);
+    table.tasks.insert(pid, Arc::downgrade(task));
+}
+
+/// The limits of a process that memory calls look at.
+pub fn memory_limits(process: &Process) -> MemoryLimits {
+    MemoryLimits {
+        address_space: process.rlimit(9),
+        data: process.rlimit(2),
+        stack: process.rlimit(3),
+    }
+}
+
+/// Every process, by id.
+pub fn all() -> Vec<Arc<Process>> {
+    TABLE.lock().processes.values().cloned().collect()
+}
+
+/// Gives a process and its first thread the id `new` (after a restore, so that what caches its
+/// process id, as OpenSSL's fork detection does, notices that it is a copy).
+pub fn renumber(process: &Arc<Process>, new: u32) {
+    let mut table = TABLE.lock();
+    let old = process.pid();
+    if table.processes.contains_key(&new) || table.tasks.contains_key(&new) {
+        return;
+    }
+    if INIT_PID.load(Ordering::Relaxed) == old {
+        INIT_PID.store(new, Ordering::Relaxed);
+    }
+    table.processes.remove(&old);
+    let leader = table.tasks.remove(&old);
+    process.set_pid(new);
+    table.processes.insert(new, process.clone());
+    if let Some(leader) = leader {
+        if let Some(task) = leader.upgrade() {
+            task.set_tid(new);
+        }
+        table.tasks.insert(new, leader);
+    }
+    for other in table.processes.values() {
+        for field in [&other.parent, &other.pgid, &other.sid] {
+            if field.load(Ordering::Relaxed) == old {
+                field.store(new, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The guest's life outside system calls: boot, idling, events from the operator, restore.
+
+use crate::fs::devfs;
+use crate::platform;
+use crate::task::process;
+use crate::task::signal::{self, SigInfo, number::*};
+use crate::time::timers;
+use crate::wait::PollEvents;
+use sprout_abi::hypercall::{event, wait_flags};
+
+/// Waits in the host for something to do.
+pub fn idle() {
+    let deadline = timers::next_deadline().unwrap_or(u64::MAX);
+    let in_channel = !devfs::channel_queue().is_empty();
+    let mut interest = event::TIMER | event::SIGINT | event::SIGTERM | event::RESTORED;
+    if in_channel {
+        interest |= event::REQUEST;
+    }
+    if !devfs::console_input_queue().is_empty() {
+        interest |= event::INPUT;
+    }
+    let flags = if in_channel { wait_flags::READY } else { 0 };
+    handle_events(platform::wait(deadline, flags, interest));
+}
+
+/// Acts on [`event`] bits.
+pub fn handle_events(events: u64) {
+    if events & event::RESTORED != 0 {
+        restored();
+    }
+    if events & event::REQUEST != 0 {
+        devfs::channel_queue().wake(PollEvents::IN);
+    }
+    if events & event::INPUT != 0 {
+        devfs::console_input_queue().wake(PollEvents::IN);
+    }
+    for (bit, number) in [(event::SIGINT, SIGINT), (event::SIGTERM, SIGTERM)] {
+        if events & bit != 0
+            && let Some(init) = process::find(process::init_pid())
+        {
+            let _ = signal::send_to_process(&init, SigInfo::kernel(number));
+        }
+    }
+}
+
+/// This guest is a restored one: nothing random may repeat, and the clocks are put right, before
+/// the program runs again.
+fn restored() {
+    #[cfg(target_os = "none")]
+    {
+        let info = platform::restore_info();
+        crate::random::reseed(&info.entropy);
+        crate::time::set_base(info.clock);
+        crate::syscalls::set_trace(info.flags & sprout_abi::boot::boot_flags::STRACE != 0);
+        // What remembers its process id, as OpenSSL's generators do, must see that it is a copy.
+        if let Some(init) = process::find(process::init_pid()) {
+            process::renumber(&init, init_pid_of(info.generation));
+        }
+        crate::syscalls::counters::restored();
+    }
+}
+
+/// Pids of restored first processes lie above those given out in order, so they are free.
+#[cfg(target_os = "none")]
+fn init_pid_of(generation: u64) -> u32 {
+    32_768 + (generation % 1_000_000) as u32
+}
+
+#[cfg(target_os = "none")]
+pub use boot::boot;
+
+#[cfg(target_os = "none")]
+mod boot {
+    use crate::errno::{Errno, Result};
+    use crate::fs::fd::{FdTable, FsContext};
+    use crate::fs::file::{OpenFile, OpenFlags};
+    use crate::fs::init::{ImageAt, Setup};
+    use crate::fs::{devfs, mount};
+    use crate::mm::{self, AddressSpace};
+    use crate::platform;
+    use crate::sync::Lock;
+    use crate::syscalls::misc;
+    use crate::task::exec::{self, Program};
+    use crate::task::{Process, process, sched};
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
+    use sprout_abi::boot::{BlobRange, BootInfo, boot_flags};
+    use sprout_abi::hypercall::stream;
+
+    /// Status `sprout run` gives when the program can't be started, as shells do.
+    const CANNOT_RUN: u8 = 126;
+    /// The same, when it is not there.
+    const NOT_FOUND: u8 = 127;
+
+    /// Sets everything up and runs the program.
+    pub fn boot(info: &'static BootInfo) -> ! {
+        mm::frame::init(info.free_start, info.ram_size);
+        crate::random::reseed(&info.entropy);
+        crate::time::set_base(info.clock);
+        crate::syscalls::set_trace(info.flags & boot_flags::STRACE != 0);
+        misc::set_host_name(until_nul(&info.hostname));
+        match first_task(info) {
+            Ok(task) => {
+                sched::enqueue(task);
+                sched::start()
+            }
+            Err((message, status)) => {
+                let line = format!("sprout: {message}\n");
+                let _ = platform::console_write(stream::LOG, line.as_bytes());
+                platform::exit(status, 0)
+            }
+        }
+    }
+
+    fn until_nul(bytes: &[u8]) -> &[u8] {
+        bytes.split(|&byte| byte == 0).next().unwrap_or(bytes)
+    }
+
+    fn strings(range: BlobRange) -> Vec<Vec<u8>> {
+        let bytes = mm::boot_slice(range.gpa, range.len);
+        let mut parts: Vec<Vec<u8>> = bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect();
+        // What follows the last NUL is no string.
+        parts.pop();
+        parts
+    }
+
+    fn first_task(info: &'static BootInfo) -> Result<Arc<crate::task::Task>, (String, u8)> {
+        let internal = |what: &str, error: Errno| (format!("{what}: {}", error.name()), CANNOT_RUN);
+        let count = (info.image_count as usize).min(info.images.len());
+        let images: Vec<ImageAt<'_>> = info.images[..count]
+            .iter()
+            .map(|slot| ImageAt {
+                bytes: mm::image_slice(slot.gpa, slot.size as usize),
+                phys: slot.gpa,
+                path: until_nul(&slot.mount),
+            })
+            .collect();
+        let path = mm::boot_slice(info.program.gpa, info.program.len);
+        let content = mm::boot_slice(info.program_file.gpa, info.program_file.len);
+        let flag = |bit| info.flags & bit != 0;
+        crate::fs::init::init(&Setup {
+            images: &images,
+            program: (!content.is_empty()).then_some((path, content)),
+            // Files may take half of RAM in each writable file system.
+            pages: info.ram_size / 4096 / 2,
+            channel: flag(boot_flags::CHANNEL),
+            terminals: [boot_flags::TTY0, boot_flags::TTY1, boot_flags::TTY2].map(flag),
+        })
+        .map_err(|error| (format!("{error}"), CANNOT_RUN))?;
+        let root = mount::root().map_err(|error| internal("no root file system", error))?;
+        let fs = Arc::new(Lock::new(FsContext::new(root)));
+        let cwd = mm::boot_slice(info.cwd.gpa, info.cwd.len);
+        if !cwd.is_empty() {
+            let context = fs.lock().clone();
+            let located = crate::fs::path::locate(&context, cwd).map_err(|error| {
+                let shown = String::from_utf8_lossy(cwd);
+                (format!("working directory {shown}: {}", error.name()), CANNOT_RUN)
+            })?;
+            fs.lock().cwd = located.inode;
+        }
+        let mut files = FdTable::new();
+        for fd in 0..3 {
+            let access = if fd == 0 { OpenFlags::empty() } else { OpenFlags::WRONLY };
+            let file = OpenFile::new(devfs::console(fd), access, Vec::new());
+            files.insert(file, false).map_err(|error| internal("standard streams", error))?;
+        }
+        let shown = String::from_utf8_lossy(path);
+        let failed = |error: Errno| {
+            let status = if error == Errno::ENOENT { NOT_FOUND } else { CANNOT_RUN };
+            (format!("{shown}: {}: {}", error.name(), explain(error)), status)
+        };
+        let (file, absolute) = exec::open(&fs, path).map_err(failed)?;
+        let program = Program {
+            path: absolute,
+            file,
+            argv: strings(info.args),
+            envp: strings(info.env),
+        };
+        let image = exec::build(&fs, program).map_err(failed)?;
+        let empty = AddressSpace::new().map_err(|error| internal("memory", error))?;
+        let id = process::allocate_id().map_err(|error| internal("process id", error))?;
+        let files = Arc::new(Lock::new(files));
+        let init = Arc::new(Process::new(id, None, Arc::new(empty), files, fs));
+        process::insert(init.clone());
+        exec::start(&init, image).map_err(|error| internal("first task", error))
+    }
+
+    fn explain(error: Errno) -> &'static str {
+        match error {
+            Errno::ENOENT => "no such file in the guest (or its interpreter is missing)",
+            Errno::EACCES => "not an executable file",
+            Errno::ENOEXEC => "not an ELF program for this machine, nor a script",
+            Errno::ENOMEM => "not enough memory; give more with --memory",
+            Errno::E2BIG => "arguments and environment are too long",
+            _ => "can't be started",
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One task: a thread of a program.
+
+use crate::arch::{FpuState, KernelStack, ThreadRegisters};
+use crate::errno::Result;
+use crate::sync::Lock;
+use crate::task::process::Process;
+use crate::task::sched;
+use crate::task::signal::{SigInfo, SigSet, TaskSignals};
+use crate::wait::{PollEvents, Wake};
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RunState {
+    /// On the vCPU or in the run queue.
+    Runnable = 0,
+    /// In [`sched::block_current`].
+    Blocked = 1,
+    /// Exited; its stack may still be in use until the next switch.
+    Dead = 2,
+    /// Stopped by a signal.
+    Stopped = 3,
+}
+
+/// A thread.
+pub struct Task {
+    tid: AtomicU32,
+    process: Arc<Process>,
+    this: Weak<Task>,
+    state: AtomicU8,
+    woken: AtomicBool,
+    killed: AtomicBool,
+    /// Signal mask, pending signals, alternate stack.
+    pub signals: Lock<TaskSignals>,
+    /// PR_SET_NAME, NUL-padded.
+    pub name: Lock<[u8; 16]>,
+    /// Address to clear and wake at exit (set_tid_address, CLONE_CHILD_CLEARTID).
+    pub clear_child_tid: AtomicU64,
+    /// Head of the robust futex list.
+    pub robust_list: AtomicU64,
+    /// Kernel stack, with the program's registers at its top.
+    pub stack: KernelStack,
+    /// FS/GS base and the kernel stack pointer while switched away.
+    pub registers: ThreadRegisters,
+    /// Vector and floating-point registers while switched away.
+    pub fpu: Lock<FpuState>,
+    /// ns of CPU time used, without the current slice.
+    pub cpu_time_ns: AtomicU64,
+    /// Monotonic start of the current slice.
+    pub slice_start_ns: AtomicU64,
+}
+
+impl Task {
+    /// A task of `process`, not yet in the run queue.
+    pub fn new(tid: u32, process: Arc<Process>, name: [u8; 16]) -> Result<Arc<Task>> {
+        let stack = KernelStack::new()?;
+        Ok(Arc::new_cyclic(|this| Task {
+            tid: AtomicU32::new(tid),
+            process,
+            this: this.clone(),
+            state: AtomicU8::new(RunState::Blocked as u8),
+            woken: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+            signals: Lock::new(TaskSignals::default()),
+            name: Lock::new(name),
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            stack,
+            registers: ThreadRegisters::default(),
+            fpu: Lock::new(FpuState::new()),
+            cpu_time_ns: AtomicU64::new(0),
+            slice_start_ns: AtomicU64::new(0),
+        }))
+    }
+
+    /// Thread id.
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Gives the task another id (exec of a thread, restore of a snapshot).
+    pub fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Run state.
+    pub fn state(&self) -> RunState {
+        match self.state.load(Ordering::Relaxed) {
+            0 => RunState::Runnable,
+            1 => RunState::Blocked,
+            3 => RunState::Stopped,
+            _ => RunState::Dead,
+        }
+    }
+
+    pub(super) fn set_state(&self, state: RunState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Makes it runnable if it is blocked; a wake-up that comes first is remembered.
+    pub fn wake_up(&self) {
+        self.woken.store(true, Ordering::Relaxed);
+        if self.state() == RunState::Blocked
+            && let Some(this) = self.this.upgrade()
+        {
+            sched::enqueue(this);
+        }
+    }
+
+    /// Whether a wake-up came since the last call.
+    pub(super) fn take_woken(&self) -> bool {
+        self.woken.swap(false, Ordering::Relaxed)
+    }
+
+    /// Asks the task to exit before it next returns to the program.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        if self.state() == RunState::Stopped
+            && let Some(this) = self.this.upgrade()
+        {
+            sched::enqueue(this);
+        }
+        self.wake_up();
+    }
+
+    /// Whether it was asked to exit.
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a system call should stop waiting.
+    pub fn signal_pending(&self) -> bool {
+        self.is_killed() || {
+            let mask = self.signals.lock().mask;
+            self.deliverable(mask)
+        }
+    }
+
+    fn deliverable(&self, mask: SigSet) -> bool {
+        let own = self.signals.lock().pending.set();
+        let shared = self.process.signals.lock().pending.set();
+        ((own | shared) - mask) != SigSet::EMPTY
+    }
+
+    /// Queues a signal for this thread.
+    pub fn send_signal(&self, info: SigInfo) {
+        if let Some(this) = self.this.upgrade() {
+            crate::task::signal::send_to_task(&this, info);
+        }
+    }
+}
+
+impl Wake for Task {
+    fn wake(&self, _: PollEvents) {
+        self.wake_up();
+    }
+}
