@@ -1,10 +1,12 @@
 //! The `sprout` command. Each subcommand is a module with an `Args` struct and a
 //! `run(Args) -> anyhow::Result<ExitCode>`; this file only names them.
 
+mod deploy;
 mod doctor;
 mod guest;
 mod image;
 mod run;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,10 @@ struct Cli {
 enum Command {
     /// Run a program in a fresh micro-VM
     Run(run::Args),
+    /// Make a function of a directory: load it, warm it up, take its snapshot
+    Deploy(deploy::Args),
+    /// Answer HTTP requests with deployed functions, each in a fresh instance
+    Serve(serve::Args),
     /// Check what this host offers, and what that means for isolation
     Doctor(doctor::Args),
     /// Build, list and show read-only images
@@ -30,13 +36,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPROUT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,function=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Deploy(args) => deploy::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Image(args) => image::run(args),
     };
