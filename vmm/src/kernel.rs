@@ -70,7 +70,6 @@ pub struct Kernel {
     bytes: std::borrow::Cow<'static, [u8]>,
     segments: Vec<Segment>,
     entry: u64,
-    build_id: blake3::Hash,
 }
 
 impl Kernel {
@@ -92,12 +91,10 @@ impl Kernel {
     pub fn parse(bytes: impl Into<std::borrow::Cow<'static, [u8]>>) -> Result<Self, KernelError> {
         let bytes = bytes.into();
         let (segments, entry) = check(&bytes)?;
-        let build_id = blake3::hash(&bytes);
         Ok(Self {
             bytes,
             segments,
             entry,
-            build_id,
         })
     }
 
@@ -123,7 +120,7 @@ impl Kernel {
 
     /// BLAKE3 of the file; snapshots record it, so that their addresses can be named.
     pub fn build_id(&self) -> String {
-        self.build_id.to_hex().to_string()
+        blake3::hash(&self.bytes).to_hex().to_string()
     }
 
     /// First guest-physical page above the sentry.

@@ -1,6 +1,7 @@
 //! The virtual machine monitor: one process, one micro-VM, one vCPU thread.
 //!
-//! It depends on `sprout-abi` alone among our crates: that crate is the contract with the sentry.
+//! Depends on `sprout-abi`, the contract with the sentry, and on `sprout-agent` for the notice a
+//! restored guest gets before its first request.
 //!
 //! A [`shell::Shell`] is a VM without a guest. It becomes a [`vm::Vm`] by booting the sentry
 //! ([`boot`]) or by restoring a snapshot. [`vm::Vm::run`] enters the guest and serves its

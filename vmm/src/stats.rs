@@ -17,6 +17,8 @@ const DESCRIPTOR_SIZE: usize = 16;
 /// Bounds on what the kernel may report, so that a surprise is an error and not an allocation.
 const MAX_NAME: usize = 256;
 const MAX_DESCRIPTORS: usize = 1024;
+/// Bytes of values read: more than any kernel has.
+const MAX_DATA: usize = 64 << 10;
 
 /// All scalar counters of a vCPU that are not zero.
 pub fn vcpu_counters(vcpu: &VcpuFd) -> io::Result<Vec<(String, u64)>> {
@@ -40,17 +42,21 @@ fn read_counters(file: &File) -> io::Result<Vec<(String, u64)>> {
     let stride = DESCRIPTOR_SIZE + name_size;
     let mut descriptors = vec![0; stride * count];
     file.read_exact_at(&mut descriptors, descriptors_at as u64)?;
+    let mut data = vec![0; MAX_DATA];
+    let length = file.read_at(&mut data, data_at as u64)?;
+    data.truncate(length);
     let mut counters = Vec::new();
     for descriptor in descriptors.chunks_exact(stride) {
         // flags u32, exponent s16, size u16, offset u32, bucket_size u32, name.
         let size = word(descriptor, 4) >> 16;
-        let offset = u64::from(word(descriptor, 8));
+        let offset = word(descriptor, 8) as usize;
         if size != 1 {
             continue;
         }
-        let mut value = [0; 8];
-        file.read_exact_at(&mut value, data_at as u64 + offset)?;
-        let value = u64::from_ne_bytes(value);
+        let value = data
+            .get(offset..)
+            .and_then(|bytes| bytes.first_chunk())
+            .map_or(0, |bytes| u64::from_ne_bytes(*bytes));
         if value != 0 {
             let name = descriptor[DESCRIPTOR_SIZE..]
                 .split(|byte| *byte == 0)

@@ -135,6 +135,8 @@ pub struct Vm {
     pub(crate) mounts: Vec<String>,
     /// How often this guest's line was restored.
     pub(crate) generation: u64,
+    /// Build id of the sentry in a restored guest.
+    pub(crate) sentry: Option<String>,
     interest: Interest,
 }
 
@@ -153,6 +155,7 @@ impl Vm {
             waiting: None,
             mounts,
             generation: 0,
+            sentry: None,
             interest,
         }
     }
@@ -169,7 +172,8 @@ impl Vm {
 
     /// Runs the guest until it ends or is [`Stop::Ready`]; after the latter, `run` goes on.
     ///
-    /// `kernel` names addresses in reports, if it is the sentry this guest runs.
+    /// `kernel` names addresses in reports, if it is the sentry this guest runs; for a restored
+    /// guest that is found out only when there is something to report.
     pub fn run(
         &mut self,
         kernel: Option<&Kernel>,
@@ -206,7 +210,11 @@ impl Vm {
                             return Ok(Stop::Exited { status, signal });
                         }
                         Outcome::Panic { message, frames } => {
-                            return Ok(Stop::Panicked(panic_report(&message, &frames, kernel)));
+                            return Ok(Stop::Panicked(panic_report(
+                                &message,
+                                &frames,
+                                self.named_by(kernel),
+                            )));
                         }
                     }
                 }
@@ -381,8 +389,17 @@ impl Vm {
         Ok(())
     }
 
+    /// `kernel`, unless this guest is known to run another sentry.
+    fn named_by<'k>(&self, kernel: Option<&'k Kernel>) -> Option<&'k Kernel> {
+        kernel.filter(|kernel| {
+            self.sentry
+                .as_ref()
+                .is_none_or(|id| *id == kernel.build_id())
+        })
+    }
+
     fn stopped(&self, reason: String, kernel: Option<&Kernel>) -> VmError {
-        let symbols = kernel.map(Symbols::of);
+        let symbols = self.named_by(kernel).map(Symbols::of);
         let registers = vcpu::report::describe(&self.shell.vcpu, &self.memory, symbols.as_ref());
         VmError::Stopped { reason, registers }
     }

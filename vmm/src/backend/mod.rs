@@ -153,3 +153,13 @@ pub fn watch(fd: RawFd) -> libc::pollfd {
         revents: 0,
     }
 }
+
+/// The sentry's counters as it sends them: lines of `name value`. Others are left out.
+pub fn parse_counters(text: &str) -> Vec<(String, u64)> {
+    text.lines()
+        .filter_map(|line| {
+            let (name, value) = line.trim().rsplit_once(' ')?;
+            Some((format!("sentry.{name}"), value.parse().ok()?))
+        })
+        .collect()
+}

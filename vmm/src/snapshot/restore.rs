@@ -56,6 +56,7 @@ impl Shell {
         let mut vm = Vm::new(self, memory, clock, mounts);
         vm.waiting = Some(snapshot.state.wait);
         vm.generation = manifest.generation;
+        vm.sentry = Some(manifest.sentry.clone());
         Ok(vm)
     }
 

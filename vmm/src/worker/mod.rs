@@ -1,4 +1,193 @@
 //! The worker: a process that holds one pre-created VM, becomes an instance of a seed when it is
 //! told to, answers one request and exits.
 
+mod backend;
 pub mod protocol;
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use sprout_abi::boot::boot_flags;
+use sprout_agent::Restored;
+
+use self::backend::Channel;
+use self::protocol::{
+    Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker, WORKER_FD,
+};
+use crate::kernel::Kernel;
+use crate::shell::Shell;
+use crate::snapshot::manifest::PrivilegeMode;
+use crate::snapshot::working_set::WorkingSet;
+use crate::snapshot::{Snapshot, SnapshotError};
+use crate::vm::{Stop, Vm, VmError};
+
+/// Serves the gateway over [`WORKER_FD`], which this process must have inherited for that purpose.
+pub fn serve_inherited() -> Result<(), ProtocolError> {
+    // SAFETY: only asks for flags; an invalid descriptor is an error.
+    if unsafe { libc::fcntl(WORKER_FD, libc::F_GETFD) } < 0 {
+        return Err(ProtocolError::Closed);
+    }
+    // SAFETY: the descriptor is open (checked) and was inherited for us; this is called once, at
+    // the start of the worker process, so nobody else owns it.
+    let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
+    serve(&socket)
+}
+
+/// Serves one request over `socket`. The socket's end before a request is a normal end.
+pub fn serve(socket: &UnixStream) -> Result<(), ProtocolError> {
+    let shell = match Shell::new() {
+        Ok(shell) => shell,
+        Err(error) => return protocol::send(socket, &failed(&error)),
+    };
+    let create = shell.created_in();
+    protocol::send(socket, &FromWorker::Ready)?;
+    let mut state = Guest::Shell(shell);
+    loop {
+        match protocol::receive(socket) {
+            Ok(ToWorker::Prepare(seed)) => match state.become_guest(seed) {
+                Ok(prepared) => state = Guest::Prepared(prepared),
+                Err(error) => return protocol::send(socket, &failed(&error)),
+            },
+            Ok(ToWorker::Assign(assign)) => {
+                let start = Instant::now();
+                let done = match state.become_guest(assign.seed.clone()) {
+                    Ok(prepared) => answer(socket, *prepared, assign, create, start),
+                    Err(error) => failed(&error),
+                };
+                return protocol::send(socket, &done);
+            }
+            Err(ProtocolError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What this process is so far.
+enum Guest {
+    Shell(Shell),
+    Prepared(Box<Prepared>),
+}
+
+/// A restored guest that waits to become an instance.
+struct Prepared {
+    seed: Seed,
+    vm: Vm,
+    took: Duration,
+}
+
+impl Guest {
+    /// The guest of `seed`, prepared now unless it was before.
+    fn become_guest(self, seed: Seed) -> Result<Box<Prepared>, VmError> {
+        let start = Instant::now();
+        let shell = match self {
+            Self::Prepared(prepared) if prepared.seed == seed => return Ok(prepared),
+            // A VM serves one guest in its life: another seed gets a VM of its own.
+            Self::Prepared(_) => Shell::new()?,
+            Self::Shell(shell) => shell,
+        };
+        let snapshot = Snapshot::open(&seed.snapshot_dir)?;
+        let manifest = snapshot.manifest();
+        if seed.require_hardware_isolation && manifest.privilege_mode == PrivilegeMode::Ring3 {
+            return Err(SnapshotError::Incompatible {
+                path: seed.snapshot_dir,
+                reason: "hardware isolation is required and its sentry runs in ring 3; use a host \
+                         with hardware virtualization"
+                    .into(),
+            }
+            .into());
+        }
+        let working_set = WorkingSet::read(snapshot.path(), manifest.memory_size)?;
+        let vm = shell.prepare(&snapshot)?;
+        vm.prefault(&working_set);
+        Ok(Box::new(Prepared {
+            seed,
+            vm,
+            took: start.elapsed(),
+        }))
+    }
+}
+
+/// Runs the instance; everything but the final message is sent on the way.
+fn answer(
+    socket: &UnixStream,
+    prepared: Prepared,
+    assign: Assign,
+    create: Duration,
+    start: Instant,
+) -> FromWorker {
+    let Prepared { mut vm, took, .. } = prepared;
+    let resumed = Instant::now();
+    let mut channel = Channel::new(socket, start);
+    let mut timings = Timings {
+        create: microseconds(create),
+        ..Timings::default()
+    };
+    let outcome = match resume(&mut vm, assign, &mut channel) {
+        Ok(()) => {
+            timings.restore = microseconds(took + resumed.elapsed());
+            let entered = Instant::now();
+            // Only named in reports; one that can't be parsed names nothing.
+            let kernel = Kernel::embedded().ok();
+            let result = vm.run(kernel.as_ref(), &mut channel);
+            timings.run = microseconds(entered.elapsed());
+            result.map_or_else(
+                |error| Outcome::Failed {
+                    error: error.to_string(),
+                },
+                outcome,
+            )
+        }
+        Err(error) => Outcome::Failed { error },
+    };
+    timings.first_byte = channel.first_byte().map_or(0, microseconds);
+    timings.last_byte = channel.last_byte().map_or(0, microseconds);
+    let mut counters = vm.counters();
+    counters.extend(channel.take_counters());
+    FromWorker::Done(Done {
+        outcome,
+        timings,
+        counters,
+    })
+}
+
+/// Makes the guest an instance of its own and puts its request before it.
+fn resume(vm: &mut Vm, assign: Assign, channel: &mut Channel<'_>) -> Result<(), String> {
+    let set = |condition, flag| if condition { flag } else { 0 };
+    let flags = boot_flags::CHANNEL
+        | set(assign.strace, boot_flags::STRACE)
+        | set(assign.stats, boot_flags::STATS);
+    let instance = vm.resume(flags).map_err(|error| error.to_string())?;
+    let notice = Restored {
+        generation: instance.generation,
+        instance_id: instance.id_text(),
+    };
+    let mut request = notice.encode().map_err(|error| error.to_string())?;
+    request.extend_from_slice(&assign.request);
+    channel.give(request);
+    Ok(())
+}
+
+fn outcome(stop: Stop) -> Outcome {
+    match stop {
+        Stop::Ready => Outcome::Answered,
+        Stop::Panicked(report) => Outcome::Panicked { report },
+        exited @ Stop::Exited { .. } => Outcome::Exited {
+            status: exited.shell_status(),
+        },
+    }
+}
+
+fn failed(error: &VmError) -> FromWorker {
+    FromWorker::Done(Done {
+        outcome: Outcome::Failed {
+            error: error.to_string(),
+        },
+        timings: Timings::default(),
+        counters: Vec::new(),
+    })
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,153 @@
+//! The outside world of a worker's guest: the gateway's socket.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use sprout_abi::hypercall::event;
+use vm_memory::VolatileSlice;
+
+use super::protocol::{self, FromWorker, LogStream, ProtocolError};
+use crate::backend::{Backend, Ready, Stream, collect, parse_counters, poll, scatter};
+
+/// One request in, log and response messages out.
+#[derive(Debug)]
+pub struct Channel<'a> {
+    socket: &'a UnixStream,
+    start: Instant,
+    request: Vec<u8>,
+    /// How much of the request the guest has read.
+    read: usize,
+    first_byte: Option<Duration>,
+    last_byte: Option<Duration>,
+    counters: Vec<(String, u64)>,
+}
+
+impl<'a> Channel<'a> {
+    /// A channel without a request; `start` is when it was received.
+    pub fn new(socket: &'a UnixStream, start: Instant) -> Self {
+        Self {
+            socket,
+            start,
+            request: Vec::new(),
+            read: 0,
+            first_byte: None,
+            last_byte: None,
+            counters: Vec::new(),
+        }
+    }
+
+    /// Puts the request before the guest.
+    pub fn give(&mut self, request: Vec<u8>) {
+        self.request = request;
+    }
+
+    /// When the first response byte came, after `start`.
+    pub fn first_byte(&self) -> Option<Duration> {
+        self.first_byte
+    }
+
+    /// When the last response byte so far came, after `start`.
+    pub fn last_byte(&self) -> Option<Duration> {
+        self.last_byte
+    }
+
+    /// The sentry's counters, if it sent them.
+    pub fn take_counters(&mut self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.counters)
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.request.get(self.read..).unwrap_or_default()
+    }
+
+    fn send<T: Serialize>(&self, message: &T) -> io::Result<()> {
+        protocol::send(self.socket, message).map_err(|error| match error {
+            ProtocolError::Io(error) => error,
+            other => io::Error::other(other),
+        })
+    }
+
+    fn log(&self, stream: LogStream, bytes: Vec<u8>) -> io::Result<usize> {
+        let length = bytes.len();
+        self.send(&FromWorker::Log { stream, bytes })?;
+        Ok(length)
+    }
+}
+
+impl Backend for Channel<'_> {
+    fn console_write(&mut self, stream: Stream, data: &[VolatileSlice<'_>]) -> io::Result<usize> {
+        let stream = match stream {
+            Stream::Stdout => LogStream::Stdout,
+            Stream::Stderr => LogStream::Stderr,
+            Stream::Log => LogStream::Sentry,
+        };
+        self.log(stream, collect(data))
+    }
+
+    fn console_read(&mut self, _: &[VolatileSlice<'_>]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn channel_receive(&mut self, into: &[VolatileSlice<'_>]) -> io::Result<usize> {
+        if self.rest().is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = scatter(self.rest(), into);
+        self.read += taken;
+        Ok(taken)
+    }
+
+    fn channel_send(&mut self, data: &[VolatileSlice<'_>]) -> io::Result<usize> {
+        let bytes = collect(data);
+        let length = bytes.len();
+        self.send(&FromWorker::Response { bytes })?;
+        let elapsed = self.start.elapsed();
+        self.first_byte.get_or_insert(elapsed);
+        self.last_byte = Some(elapsed);
+        Ok(length)
+    }
+
+    fn stats(&mut self, text: &str) {
+        self.counters = parse_counters(text);
+    }
+
+    fn audit(&mut self, line: &str) {
+        // A gateway that is gone ends the guest at its next wait or tick.
+        let _ = self.log(LogStream::Audit, line.as_bytes().to_vec());
+    }
+
+    fn wait(&mut self, wanted: u64, timeout: Option<Duration>) -> io::Result<u64> {
+        if wanted & event::REQUEST != 0 && !self.rest().is_empty() {
+            return Ok(event::REQUEST);
+        }
+        // Standard input is at its end.
+        if wanted & event::INPUT != 0 {
+            return Ok(event::INPUT);
+        }
+        // POLLHUP is always watched; the gateway sends nothing more.
+        let mut fds = [libc::pollfd {
+            fd: self.socket.as_raw_fd(),
+            events: 0,
+            revents: 0,
+        }];
+        poll(&mut fds, timeout)?;
+        if fds[0].revents & (libc::POLLHUP | libc::POLLERR) != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the gateway closed its socket",
+            ));
+        }
+        Ok(0)
+    }
+
+    fn ready(&mut self) -> Ready {
+        if self.rest().is_empty() {
+            Ready::Stop
+        } else {
+            Ready::Wait
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Snapshots and workers with a hand-assembled guest: an echo server that waits for requests.
+
+mod common;
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use common::{Code, boot};
+use sprout_abi::hypercall::{event, number, wait_flags};
+use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
+use sprout_vmm::backend::buffered::Buffered;
+use sprout_vmm::kernel::Kernel;
+use sprout_vmm::shell::Shell;
+use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
+use sprout_vmm::vm::{Stop, Vm, VmError};
+use sprout_vmm::worker;
+use sprout_vmm::worker::protocol::{self, Assign, Done, FromWorker, Outcome, Seed, ToWorker};
+use vm_memory::{Bytes, GuestAddress};
+
+/// Waits for a request, receives it, sends it back with its events' byte in front, again and again.
+fn echo_server() -> Kernel {
+    let list = HYPERCALL_PAGE_GPA + 64;
+    let data = KERNEL_GPA + 0x4000;
+    let request = common::REQUEST;
+    let mut code = Code::new();
+    let top = code.position();
+    code = code
+        .call(number::WAIT, &[u64::MAX, wait_flags::READY, event::REQUEST])
+        .copy_result_to(common::DIRECT + data)
+        .store(request + 64, data + 8)
+        .store(request + 72, 4096)
+        .call(number::CHANNEL_RECV, &[list, 1])
+        .copy_result_to(request + 72 + 16)
+        .store(request + 64, data)
+        .store(request + 72, 8)
+        .store(request + 80, data + 8)
+        .call(number::CHANNEL_SEND, &[list, 2])
+        .jump(top);
+    code.kernel(b"")
+}
+
+fn take(target: &Path) {
+    let kernel = echo_server();
+    let mut vm = boot(&kernel);
+    let mut warmup = Buffered::new([b"warm".to_vec()]);
+    assert_eq!(vm.run(Some(&kernel), &mut warmup).unwrap(), Stop::Ready);
+    assert_eq!(warmup.take_responses()[8..], *b"warm");
+    let description = Description {
+        sentry: kernel.build_id(),
+        command: vec!["echo".into()],
+    };
+    vm.snapshot(target, &description).unwrap();
+    // The guest goes on unharmed.
+    let mut more = Buffered::new([b"more".to_vec()]);
+    assert_eq!(vm.run(Some(&kernel), &mut more).unwrap(), Stop::Ready);
+    assert_eq!(more.take_responses()[8..], *b"more");
+}
+
+fn restore(snapshot: &Snapshot) -> Vm {
+    Shell::new().unwrap().prepare(snapshot).unwrap()
+}
+
+fn refusal(directory: &Path) -> String {
+    let error = Snapshot::open(directory)
+        .map_err(VmError::from)
+        .and_then(|snapshot| {
+            snapshot.verify()?;
+            Shell::new()?.prepare(&snapshot).map(|_| ())
+        });
+    error.unwrap_err().to_string()
+}
+
+#[test]
+fn clones_answer_on_their_own_and_never_look_alike() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("seed");
+    take(&target);
+    let snapshot = Snapshot::open(&target).unwrap();
+    snapshot.verify().unwrap();
+    let mut secrets = Vec::new();
+    for text in ["first", "second"] {
+        let mut vm = restore(&snapshot);
+        let instance = vm.resume(0).unwrap();
+        assert_eq!(instance.generation, 1);
+        let entropy: [u64; 8] = vm
+            .memory()
+            .ram()
+            .read_obj(GuestAddress(RESTORE_INFO_GPA + 24))
+            .unwrap();
+        secrets.push((instance.id, entropy));
+        let mut backend = Buffered::new([text.into()]).with_first_request();
+        assert_eq!(vm.run(None, &mut backend).unwrap(), Stop::Ready);
+        let response = backend.take_responses();
+        assert_eq!(
+            response[..8],
+            (event::RESTORED | event::REQUEST).to_le_bytes()
+        );
+        assert_eq!(response[8..], *text.as_bytes());
+    }
+    assert_ne!(secrets[0].0, secrets[1].0);
+    assert_ne!(secrets[0].1, secrets[1].1);
+    // What the clones wrote is not in the snapshot.
+    snapshot.verify().unwrap();
+    assert_eq!(
+        fs::read_dir(root.path()).unwrap().count(),
+        1,
+        "nothing else is left behind"
+    );
+}
+
+#[test]
+fn guest_time_goes_on_where_it_stopped() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("seed");
+    take(&target);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut vm = restore(&Snapshot::open(&target).unwrap());
+    vm.resume(0).unwrap();
+    let monotonic: u64 = vm
+        .memory()
+        .ram()
+        .read_obj(GuestAddress(RESTORE_INFO_GPA + 24 + 64 + 24))
+        .unwrap();
+    assert!(monotonic > 0 && monotonic < 250_000_000, "{monotonic}");
+}
+
+#[test]
+fn damage_and_foreign_snapshots_are_refused_with_the_reason() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("seed");
+    let edit = |from: &str, to: &str| {
+        let path = target.join(MANIFEST_FILE);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        fs::write(&path, text.replace(from, to)).unwrap();
+    };
+    assert!(refusal(&target).contains("there is no snapshot"));
+
+    take(&target);
+    fs::OpenOptions::new()
+        .write(true)
+        .open(target.join(MEMORY_FILE))
+        .unwrap()
+        .set_len(99)
+        .unwrap();
+    assert!(refusal(&target).contains("memory has 99 bytes"));
+
+    take(&target);
+    let memory = fs::OpenOptions::new()
+        .write(true)
+        .open(target.join(MEMORY_FILE))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&memory, b"x", 0x20_0000).unwrap();
+    assert!(refusal(&target).contains("does not match its digest"));
+
+    take(&target);
+    fs::write(target.join(STATE_FILE), b"garbage").unwrap();
+    assert!(refusal(&target).contains("state.bin"));
+
+    take(&target);
+    edit("\"abi\": 1", "\"abi\": 999");
+    assert!(refusal(&target).contains("ABI version 999"));
+
+    take(&target);
+    edit("\"format\": 1", "\"format\": 7");
+    assert!(refusal(&target).contains("format version 7"));
+
+    take(&target);
+    let text = fs::read_to_string(target.join(MANIFEST_FILE)).unwrap();
+    let other = if text.contains("\"ring3\"") {
+        ("ring3", "hardware")
+    } else {
+        ("hardware", "ring3")
+    };
+    edit(&format!("\"{}\"", other.0), &format!("\"{}\"", other.1));
+    assert!(refusal(&target).contains("it was made in"));
+
+    take(&target);
+    edit("\"1:edx\": ", "\"2:edx\": ");
+    assert!(refusal(&target).contains("CPUID 2:edx"));
+
+    take(&target);
+    edit("{", "[");
+    assert!(refusal(&target).contains("manifest.json"));
+}
+
+#[test]
+fn a_guest_that_is_not_ready_gives_no_snapshot() {
+    let root = tempfile::tempdir().unwrap();
+    let mut vm = boot(&echo_server());
+    let description = Description {
+        sentry: String::new(),
+        command: vec![],
+    };
+    let error = vm
+        .snapshot(&root.path().join("seed"), &description)
+        .unwrap_err();
+    assert!(error.to_string().contains("does not wait"), "{error}");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_unwritable_place_is_an_error_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let parent = root.path().join("file");
+    fs::write(&parent, b"").unwrap();
+    let kernel = echo_server();
+    let mut vm = boot(&kernel);
+    assert_eq!(
+        vm.run(Some(&kernel), &mut Buffered::default()).unwrap(),
+        Stop::Ready
+    );
+    let description = Description {
+        sentry: String::new(),
+        command: vec![],
+    };
+    let error = vm
+        .snapshot(&parent.join("seed"), &description)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("cannot create"), "{error}");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_worker_serves_one_request() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("seed");
+    take(&target);
+    for prepare in [false, true] {
+        let (gateway, theirs) = UnixStream::pair().unwrap();
+        let worker = std::thread::spawn(move || worker::serve(&theirs));
+        assert_eq!(
+            protocol::receive::<FromWorker>(&gateway).unwrap(),
+            FromWorker::Ready
+        );
+        let seed = Seed {
+            snapshot_dir: target.clone(),
+            require_hardware_isolation: false,
+        };
+        if prepare {
+            protocol::send(&gateway, &ToWorker::Prepare(seed.clone())).unwrap();
+        }
+        let request = b"the request".to_vec();
+        let assign = Assign {
+            seed,
+            request,
+            strace: false,
+            stats: true,
+        };
+        protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
+        let mut response = Vec::new();
+        let done = loop {
+            match protocol::receive::<FromWorker>(&gateway).unwrap() {
+                FromWorker::Response { bytes } => response.extend(bytes),
+                FromWorker::Done(done) => break done,
+                other => panic!("{other:?}"),
+            }
+        };
+        // The notice of the restore comes first, then the request.
+        assert!(response.ends_with(b"the request"), "{response:?}");
+        assert!(response.windows(11).any(|part| part == b"instance_id"));
+        assert_eq!(done.outcome, Outcome::Answered);
+        assert!(done.timings.create > 0 && done.timings.restore > 0);
+        assert!(done.timings.first_byte > 0 && done.timings.last_byte > 0);
+        assert!(done.counters.iter().any(|(name, _)| name == "kvm.exits"));
+        println!("{:?}", done.timings);
+        worker.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_worker_reports_a_seed_it_can_not_use() {
+    let (gateway, theirs) = UnixStream::pair().unwrap();
+    let worker = std::thread::spawn(move || worker::serve(&theirs));
+    assert_eq!(
+        protocol::receive::<FromWorker>(&gateway).unwrap(),
+        FromWorker::Ready
+    );
+    let seed = Seed {
+        snapshot_dir: "/no/such/seed".into(),
+        require_hardware_isolation: false,
+    };
+    let assign = Assign {
+        seed,
+        request: vec![],
+        strace: false,
+        stats: false,
+    };
+    protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
+    let FromWorker::Done(Done {
+        outcome: Outcome::Failed { error },
+        ..
+    }) = protocol::receive(&gateway).unwrap()
+    else {
+        panic!("not Done");
+    };
+    assert!(error.contains("/no/such/seed"), "{error}");
+    worker.join().unwrap().unwrap();
+}
