@@ -7,9 +7,9 @@ use crate::ipc::pipe::Pipe;
 use crate::ipc::signalfd::{SignalFd, SignalRecord, SignalSource};
 use crate::ipc::timerfd::{Clock, Setting, TimerFd};
 use crate::syscalls::args::{Fd, Flags, UserPtr};
+use crate::syscalls::time::TimeSpec;
 use crate::task::signal::take_from;
 use crate::task::{Ctx, Process, SigSet, sched};
-use crate::time::NSEC_PER_SEC;
 use crate::wait::WaitQueue;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -112,36 +112,15 @@ pub fn timerfd_create(ctx: &Ctx, clock: i32, flags: Flags) -> Result<u64> {
     Ok(fd as u64)
 }
 
-/// `struct itimerspec`: interval, then value; each seconds and nanoseconds.
-pub type ItimerSpec = [i64; 4];
+/// `struct itimerspec`: interval, then value.
+pub type ItimerSpec = [TimeSpec; 2];
 
-fn setting_of(spec: ItimerSpec) -> Result<Setting> {
-    let [interval_sec, interval_nsec, value_sec, value_nsec] = spec;
-    Ok(Setting {
-        value: to_ns([value_sec, value_nsec])?,
-        interval: to_ns([interval_sec, interval_nsec])?,
-    })
+fn setting_of([interval, value]: ItimerSpec) -> Result<Setting> {
+    Ok(Setting { value: value.to_ns()?, interval: interval.to_ns()? })
 }
 
 fn spec_of(setting: Setting) -> ItimerSpec {
-    let [interval_sec, interval_nsec] = from_ns(setting.interval);
-    let [value_sec, value_nsec] = from_ns(setting.value);
-    [interval_sec, interval_nsec, value_sec, value_nsec]
-}
-
-/// A `struct timespec` in ns; EINVAL if it is no valid duration. Saturates.
-pub fn to_ns([sec, nsec]: [i64; 2]) -> Result<u64> {
-    match (u64::try_from(sec), u64::try_from(nsec)) {
-        (Ok(sec), Ok(nsec)) if nsec < NSEC_PER_SEC => {
-            Ok(sec.saturating_mul(NSEC_PER_SEC).saturating_add(nsec))
-        }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// `ns` as a `struct timespec`.
-pub fn from_ns(ns: u64) -> [i64; 2] {
-    [(ns / NSEC_PER_SEC) as i64, (ns % NSEC_PER_SEC) as i64]
+    [TimeSpec::from_ns(setting.interval), TimeSpec::from_ns(setting.value)]
 }
 
 /// timerfd_settime(2).
@@ -228,24 +207,4 @@ pub fn signalfd4(ctx: &Ctx, fd: i32, mask: UserPtr<u64>, size: usize, flags: Fla
         .ok_or(Errno::EINVAL)?
         .set_mask(mask);
     Ok(fd as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timespecs_are_checked_and_converted() {
-        assert_eq!(to_ns([1, 5]), Ok(1_000_000_005));
-        assert_eq!(to_ns([0, 1_000_000_000]), Err(Errno::EINVAL));
-        assert_eq!(to_ns([-1, 0]), Err(Errno::EINVAL));
-        assert_eq!(to_ns([i64::MAX, 0]), Ok(u64::MAX));
-        assert_eq!(from_ns(2_000_000_007), [2, 7]);
-        let setting = Setting {
-            value: 3_000_000_001,
-            interval: 5,
-        };
-        assert_eq!(spec_of(setting), [0, 5, 3, 1]);
-        assert_eq!(setting_of([0, 5, 3, 1]), Ok(setting));
-    }
 }

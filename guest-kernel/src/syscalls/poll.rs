@@ -4,7 +4,8 @@ use crate::errno::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::ipc::epoll::{Epoll, Event};
 use crate::syscalls::args::{Fd, Flags, UserPtr};
-use crate::syscalls::ipc::{from_ns, install, to_ns};
+use crate::syscalls::ipc::install;
+use crate::syscalls::time::TimeSpec;
 use crate::task::{Ctx, SigSet};
 use crate::time::monotonic_ns;
 use crate::wait::{PollEvents, WaitQueue};
@@ -201,7 +202,8 @@ impl Timeout {
         let Some(at) = at.non_null() else {
             return Ok(Timeout::none());
         };
-        let ns = to_ns(ctx.read(at)?)?;
+        let [sec, nsec] = ctx.read(at)?;
+        let ns = TimeSpec { sec, nsec }.to_ns()?;
         Ok(Timeout::new(at, ns, 1))
     }
 
@@ -212,7 +214,7 @@ impl Timeout {
         };
         let [sec, usec] = ctx.read(at)?;
         let sec = sec.checked_add(usec / 1_000_000).ok_or(Errno::EINVAL)?;
-        let ns = to_ns([sec, usec % 1_000_000 * 1000])?;
+        let ns = TimeSpec { sec, nsec: usec % 1_000_000 * 1000 }.to_ns()?;
         Ok(Timeout::new(at, ns, 1000))
     }
 
@@ -241,7 +243,7 @@ impl Timeout {
         let (Some(at), Some(deadline)) = (self.at, self.deadline) else {
             return result;
         };
-        let [sec, nsec] = from_ns(deadline.saturating_sub(monotonic_ns()));
+        let TimeSpec { sec, nsec } = TimeSpec::from_ns(deadline.saturating_sub(monotonic_ns()));
         match (ctx.write(at, &[sec, nsec / self.unit]), result) {
             // It may be in read-only memory, which is no reason to fail; but a call that cannot
             // continue with the rest must not start again with the whole.
@@ -546,7 +548,10 @@ pub fn epoll_pwait2(
     mask_size: usize,
 ) -> Result<u64> {
     let deadline = match timeout.non_null() {
-        Some(timeout) => Some(deadline_in(to_ns(ctx.read(timeout)?)?)),
+        Some(timeout) => {
+            let [sec, nsec] = ctx.read(timeout)?;
+            Some(deadline_in(TimeSpec { sec, nsec }.to_ns()?))
+        }
         None => None,
     };
     with_mask(ctx, mask, mask_size, || {
