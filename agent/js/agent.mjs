@@ -26,6 +26,9 @@ let processId = process.pid;
 /** Fails the request in progress; null between requests. */
 let failCurrent = null;
 
+/** Rounds after which V8 has compiled the path of a request. */
+const REHEARSALS = 16;
+
 /** A read that took longer than this leaves the event loop's clock too old for timers. */
 const STALE_CLOCK_MS = 1;
 
@@ -69,7 +72,7 @@ async function afterRestore(notice) {
  * Sends head and body of a response; what is ready in one turn of the event loop goes in one write.
  * Nothing of an exchange that has failed meanwhile may reach the channel.
  */
-async function sendResponse(response, exchange) {
+async function sendResponse(output, response, exchange) {
   if (exchange.over) return;
   if (!(response instanceof Response)) {
     throw new TypeError(`the function gave ${describe(response)} instead of a Response`);
@@ -79,18 +82,18 @@ async function sendResponse(response, exchange) {
   }
   const body = response.body;
   const reader = body === null ? null : body.getReader();
-  channel.putHead({ status: response.status, headers: [...response.headers] });
+  output.putHead({ status: response.status, headers: [...response.headers] });
   if (reader !== null) {
     let turn = null;
     const flush = () => {
       turn = null;
-      channel.flush();
+      output.flush();
     };
     try {
       for (;;) {
         const { done, value } = await reader.read();
         if (done || exchange.over) break;
-        channel.putBody(value);
+        output.putBody(value);
         turn ??= setImmediate(flush);
       }
     } finally {
@@ -104,8 +107,8 @@ function describe(value) {
   return `a value of class ${value.constructor?.name ?? 'Object'}`;
 }
 
-/** Runs one request and sends its response or its failure. */
-async function serve(handler, request) {
+/** Runs one request and sends its response or its failure to the channel `output`. */
+async function serve(output, handler, request) {
   const exchange = { over: false };
   const failed = new Promise((_, reject) => {
     failCurrent = reject;
@@ -115,16 +118,16 @@ async function serve(handler, request) {
     const { method, url, headers } = request.head;
     const bodyless = method === 'GET' || method === 'HEAD' || request.body === null;
     const init = { method, headers, body: bodyless ? undefined : request.body };
-    const answer = async () => sendResponse(await handler(new Request(url, init)), exchange);
+    const answer = async () => sendResponse(output, await handler(new Request(url, init)), exchange);
     await Promise.race([answer(), failed]);
-    channel.putEnd();
+    output.putEnd();
   } catch (error) {
     printError(error);
-    channel.putError(errorReport(error));
+    output.putError(errorReport(error));
   }
   exchange.over = true;
   failCurrent = null;
-  channel.flush();
+  output.flush();
 }
 
 /** Waits for the next request. Runs as a turn of the event loop of its own. */
@@ -132,9 +135,10 @@ function nextTurn(handler) {
   const before = performance.now();
   const request = channel.readRequest();
   if (request === null) process.exit(0);
-  const run = () => serve(handler, request).then(idle, fatal);
+  const run = () => serve(channel, handler, request).then(idle, fatal);
   const idle = () => {
-    settleHeap();
+    // A restored machine is thrown away after its request: only a warm-up leads to a snapshot.
+    if (request.restored === null) settleHeap();
     setImmediate(nextTurn, handler);
   };
   // Timers count from when the loop last looked at the clock: give it one turn to look again.
@@ -157,24 +161,22 @@ function settleHeap() {
   collectGarbage({ type: 'minor' });
 }
 
-/** Runs the whole path of a request once against a channel that goes nowhere. */
+/**
+ * Serves a few requests of its own on a channel that goes nowhere: what every request runs is then
+ * loaded, compiled and has its types known, whatever function there is.
+ */
 async function rehearse() {
   const nowhere = Channel.open('/dev/null');
-  const handler = async (request) => {
-    const text = await request.text();
-    return new Response(text, { headers: { 'content-type': 'text/plain' } });
-  };
-  const init = { method: 'POST', headers: [['content-type', 'text/plain']], body: Buffer.from('x') };
-  const response = await handler(new Request('http://localhost/', init));
-  nowhere.putHead({ status: response.status, headers: [...response.headers] });
-  const reader = response.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    nowhere.putBody(value);
+  const text = async (request) => new Response(await request.text());
+  const json = async (request) => Response.json({ url: new URL(request.url), body: request.body });
+  const headers = [['host', 'localhost'], ['content-type', 'text/plain']];
+  for (let round = 0; round < REHEARSALS; round++) {
+    const url = `http://localhost/?${round}`;
+    const get = { method: 'GET', url, headers };
+    await serve(nowhere, json, { restored: null, head: get, body: null });
+    const post = { method: 'POST', url, headers };
+    await serve(nowhere, text, { restored: null, head: post, body: Buffer.from('x') });
   }
-  nowhere.putEnd();
-  nowhere.flush();
   nowhere.close();
 }
 
