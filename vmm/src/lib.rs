@@ -18,6 +18,7 @@ mod kick;
 mod mapping;
 pub mod memory;
 mod paging;
+pub mod probe;
 pub mod program;
 pub mod shell;
 pub mod snapshot;

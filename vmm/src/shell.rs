@@ -61,6 +61,11 @@ impl Shell {
         self.created_in
     }
 
+    /// Frequency of the guest's TSC in kHz.
+    pub fn tsc_khz(&self) -> u64 {
+        self.tsc.khz
+    }
+
     /// The privilege mode the sentry will find. It decides by behaviour; from outside, software
     /// KVM shows by a CPUID table that lacks what the processor has.
     pub fn expected_mode(&self) -> PrivilegeMode {

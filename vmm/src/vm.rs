@@ -80,7 +80,8 @@ impl VmError {
         move |source| Self::Kvm { action, source }
     }
 
-    fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    /// Wraps the error of a system call.
+    pub(crate) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, source }
     }
 }

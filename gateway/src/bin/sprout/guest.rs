@@ -74,10 +74,17 @@ impl GuestArgs {
             Some(path) => bail!("--cwd {}: expected an absolute path", path.display()),
             None => defaults.cwd.clone().into_bytes(),
         };
-        let mut args: Vec<Vec<u8>> =
-            self.command.iter().map(|argument| argument.as_bytes().to_vec()).collect();
+        let mut args: Vec<Vec<u8>> = self
+            .command
+            .iter()
+            .map(|argument| argument.as_bytes().to_vec())
+            .collect();
         if args.is_empty() {
-            args = defaults.entrypoint.iter().map(|part| part.clone().into_bytes()).collect();
+            args = defaults
+                .entrypoint
+                .iter()
+                .map(|part| part.clone().into_bytes())
+                .collect();
         }
         let Some(name) = args.first().cloned() else {
             bail!("no PROGRAM given, and the image names none");
@@ -95,7 +102,13 @@ impl GuestArgs {
             kernel,
             ram_size: self.memory,
             images,
-            program: Program { path, file, args, env, cwd },
+            program: Program {
+                path,
+                file,
+                args,
+                env,
+                cwd,
+            },
             flags,
             hostname: "sprout".into(),
         })
@@ -105,7 +118,10 @@ impl GuestArgs {
     fn environment(&self, defaults: &ImageConfig) -> anyhow::Result<Vec<Vec<u8>>> {
         let mut variables: Vec<Vec<u8>> = vec![format!("PATH={DEFAULT_PATH}").into_bytes()];
         let mut set = |variable: Vec<u8>| {
-            let name_end = variable.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
+            let name_end = variable
+                .iter()
+                .position(|byte| *byte == b'=')
+                .map_or(0, |at| at + 1);
             let name = variable.get(..name_end).unwrap_or_default().to_vec();
             variables.retain(|known| !known.starts_with(&name));
             variables.push(variable);
@@ -142,7 +158,11 @@ pub fn parse_size(text: &str) -> anyhow::Result<u64> {
     digits
         .parse::<u64>()
         .ok()
-        .and_then(|number| number.checked_mul(unit)?.checked_next_multiple_of(MEMORY_STEP))
+        .and_then(|number| {
+            number
+                .checked_mul(unit)?
+                .checked_next_multiple_of(MEMORY_STEP)
+        })
         .ok_or_else(|| anyhow!("expected a number and a unit, such as 256M"))
 }
 
@@ -150,7 +170,9 @@ pub fn parse_size(text: &str) -> anyhow::Result<u64> {
 fn find_image(reference: &str) -> anyhow::Result<(PathBuf, ImageConfig)> {
     let file = Path::new(reference);
     if file.extension().is_some_and(|ending| ending == "erofs") {
-        let path = file.canonicalize().with_context(|| format!("image {reference}"))?;
+        let path = file
+            .canonicalize()
+            .with_context(|| format!("image {reference}"))?;
         return Ok((path, ImageConfig::default()));
     }
     let image = Store::open_default()?.resolve(reference)?;
@@ -170,15 +192,27 @@ fn find_in_image(
     if name.contains(&b'/') {
         return Ok([cwd.strip_suffix(b"/").unwrap_or(cwd), b"/", name].concat());
     }
-    let search = env.iter().find_map(|variable| variable.strip_prefix(b"PATH=")).unwrap_or_default();
+    let search = env
+        .iter()
+        .find_map(|variable| variable.strip_prefix(b"PATH="))
+        .unwrap_or_default();
     let entries = Reader::open(image)?.entries()?;
     let is_program = |path: &[u8]| {
-        entries.iter().any(|entry| entry.path == path && !entry.is_directory())
+        entries
+            .iter()
+            .any(|entry| entry.path == path && !entry.is_directory())
     };
     search
         .split(|byte| *byte == b':')
         .filter(|directory| directory.starts_with(b"/"))
-        .map(|directory| [directory.strip_suffix(b"/").unwrap_or(directory), b"/", name].concat())
+        .map(|directory| {
+            [
+                directory.strip_suffix(b"/").unwrap_or(directory),
+                b"/",
+                name,
+            ]
+            .concat()
+        })
         .find(|path| is_program(path))
         .with_context(|| {
             format!(
@@ -215,10 +249,15 @@ mod tests {
             kernel: None,
             command: vec![],
         };
-        let defaults =
-            ImageConfig { env: vec!["A=1".into(), "AB=1".into()], ..ImageConfig::default() };
+        let defaults = ImageConfig {
+            env: vec!["A=1".into(), "AB=1".into()],
+            ..ImageConfig::default()
+        };
         let variables = args.environment(&defaults).unwrap();
-        let texts: Vec<_> = variables.iter().map(|v| String::from_utf8_lossy(v)).collect();
+        let texts: Vec<_> = variables
+            .iter()
+            .map(|v| String::from_utf8_lossy(v))
+            .collect();
         assert_eq!(texts[1..], ["AB=1", "A=2", "B="]);
     }
 }

@@ -5,8 +5,11 @@ mod deploy;
 mod doctor;
 mod guest;
 mod image;
+mod restore;
 mod run;
 mod serve;
+mod snapshot;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -28,10 +31,17 @@ enum Command {
     Deploy(deploy::Args),
     /// Answer HTTP requests with deployed functions, each in a fresh instance
     Serve(serve::Args),
+    /// Take, list and show snapshots
+    Snapshot(snapshot::Args),
+    /// Answer one request with an instance of a snapshot
+    Restore(restore::Args),
     /// Check what this host offers, and what that means for isolation
     Doctor(doctor::Args),
     /// Build, list and show read-only images
     Image(image::Args),
+    /// Serve one request for the gateway
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,8 +55,11 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Deploy(args) => deploy::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Restore(args) => restore::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Image(args) => image::run(args),
+        Command::Worker(args) => worker::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("sprout: {error:#}");

@@ -28,7 +28,9 @@ pub struct Args {
 /// Runs the program; the exit status is its own, or 128 + signal.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let kernel = args.guest.kernel()?;
-    let config = args.guest.boot_config(&kernel, flags(args.strace, args.stats))?;
+    let config = args
+        .guest
+        .boot_config(&kernel, flags(args.strace, args.stats))?;
     let mut terminal = Terminal::new().context("cannot take over the terminal's signals")?;
 
     let shell = Shell::new()?;

@@ -1,0 +1,159 @@
+//! `sprout restore`: one instance of a snapshot answers one request, without a gateway.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use sprout_abi::boot::boot_flags;
+use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, Restored, encode_request};
+use sprout_images::Store;
+use sprout_vmm::backend::buffered::Buffered;
+use sprout_vmm::backend::terminal::Terminal;
+use sprout_vmm::kernel::Kernel;
+use sprout_vmm::shell::Shell;
+use sprout_vmm::snapshot::Snapshot;
+use sprout_vmm::snapshot::manifest::PrivilegeMode;
+use sprout_vmm::snapshot::working_set::WorkingSet;
+use sprout_vmm::vm::Stop;
+
+/// Arguments of `sprout restore`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Name of the snapshot
+    name: String,
+    /// Body of the request
+    #[arg(long, value_name = "BODY", default_value = "")]
+    data: String,
+    /// Path and query of the request
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    path: String,
+    /// Print each system call to standard error
+    #[arg(long)]
+    strace: bool,
+    /// Print where the time went, and the counters of KVM and the sentry, to standard error
+    #[arg(long)]
+    stats: bool,
+    /// Read every part of the snapshot first and check its digest
+    #[arg(long)]
+    verify: bool,
+    /// Refuse a snapshot whose guest kernel runs without a hardware wall to the program
+    #[arg(long)]
+    require_hardware_isolation: bool,
+}
+
+/// A request as bytes for the guest.
+pub fn request(id: &str, path: &str, body: &str) -> anyhow::Result<Vec<u8>> {
+    let mut headers = vec![("host".to_owned(), "localhost".to_owned())];
+    if !body.is_empty() {
+        headers.push(("content-type".into(), "application/json".into()));
+        headers.push(("content-length".into(), body.len().to_string()));
+    }
+    let head = RequestHead {
+        id: id.into(),
+        method: if body.is_empty() { "GET" } else { "POST" }.into(),
+        url: format!("http://localhost{path}"),
+        headers,
+    };
+    Ok(encode_request(&head, body.as_bytes())?)
+}
+
+/// Restores, sends the request, and prints the response's body.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let path = Store::open_default()?.snapshot_dir(&args.name)?;
+    let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
+    let shell = Shell::new()?;
+    let created = shell.created_in();
+
+    let start = Instant::now();
+    let snapshot = Snapshot::open(&path)?;
+    let manifest = snapshot.manifest();
+    if args.verify {
+        snapshot.verify()?;
+    }
+    if args.require_hardware_isolation && manifest.privilege_mode == PrivilegeMode::Ring3 {
+        bail!(
+            "hardware isolation is required and {} is in {}",
+            args.name,
+            manifest.privilege_mode
+        );
+    }
+    let opened = start.elapsed();
+    let mut vm = shell.prepare(&snapshot)?;
+    let prepared = start.elapsed() - opened;
+    vm.prefault(&WorkingSet::read(&path, manifest.memory_size)?);
+    let prefaulted = start.elapsed() - opened - prepared;
+    let set = |condition, flag| if condition { flag } else { 0 };
+    let flags = boot_flags::CHANNEL
+        | set(args.strace, boot_flags::STRACE)
+        | set(args.stats, boot_flags::STATS);
+    let instance = vm.resume(flags)?;
+    let notice = Restored {
+        generation: instance.generation,
+        instance_id: instance.id_text(),
+    };
+    let mut bytes = notice.encode()?;
+    bytes.extend(request("restore", &args.path, &args.data)?);
+    let mut backend = Buffered::new([bytes])
+        .with_terminal(terminal)
+        .with_first_request();
+    let resumed = start.elapsed();
+    let kernel = Kernel::embedded().ok();
+    let stop = vm.run(kernel.as_ref(), &mut backend)?;
+    let ran = start.elapsed() - resumed;
+
+    if args.stats {
+        let phases = [
+            ("create", created),
+            ("open", opened),
+            ("prepare", prepared),
+            ("prefault", prefaulted),
+            ("restore", resumed),
+            ("run", ran),
+        ];
+        for (name, duration) in phases {
+            eprintln!("{name:<9} {:>9.3} ms", duration.as_secs_f64() * 1e3);
+        }
+        for (name, value) in vm.counters() {
+            eprintln!("{name} {value}");
+        }
+        if let Some(text) = backend.take_stats() {
+            eprintln!("{}", text.trim_end());
+        }
+    }
+    let complete = print_response(&backend.take_responses())?;
+    match stop {
+        Stop::Panicked(report) => bail!("{report}"),
+        _ if complete => Ok(ExitCode::SUCCESS),
+        Stop::Ready => bail!("the guest waits for another request and gave no complete response"),
+        ended => bail!(
+            "the guest ended with status {} before its response was complete",
+            ended.shell_status()
+        ),
+    }
+}
+
+/// Prints the body; whether the response was complete.
+fn print_response(bytes: &[u8]) -> anyhow::Result<bool> {
+    let mut decoder = ResponseDecoder::new(Limits::default());
+    decoder.push(bytes);
+    let mut output = std::io::stdout().lock();
+    loop {
+        match decoder.next_event()? {
+            None => return Ok(false),
+            Some(ResponseEvent::Head(head)) if head.status >= 400 => {
+                eprintln!("sprout: the function answered with status {}", head.status);
+            }
+            Some(ResponseEvent::Head(_)) => {}
+            Some(ResponseEvent::Body(piece)) => output.write_all(&piece)?,
+            Some(ResponseEvent::Log(text)) => eprintln!("{text}"),
+            Some(ResponseEvent::Failed(report)) => {
+                bail!("the function failed: {}\n{}", report.message, report.stack)
+            }
+            Some(ResponseEvent::End) => {
+                output.flush()?;
+                return Ok(true);
+            }
+        }
+    }
+}
