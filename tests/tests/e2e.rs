@@ -73,7 +73,7 @@ fn main() -> ExitCode {
                     .ok_or("the gateway is stopped")?;
                 test(&gateway).map_err(|error| {
                     format!(
-                        "{error:?}\nthe gateway's log ends:\n{}",
+                        "{error:#}\nthe gateway's log ends:\n{}",
                         tail(&gateway.log())
                     )
                     .into()

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             Trial::test(name, move || {
                 sprout::kvm()
                     .and_then(|()| test())
-                    .map_err(|error| format!("{error:?}").into())
+                    .map_err(|error| format!("{error:#}").into())
             })
         })
         .collect();
@@ -307,21 +307,11 @@ const DAMAGES: &[(&str, Damage)] = &[
     ("manifest missing", |dir| {
         Ok(fs::remove_file(dir.join("manifest.json"))?)
     }),
-    ("manifest of another version", |dir| {
-        let path = dir.join("manifest.json");
-        let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
-        let fields = manifest
-            .as_object_mut()
-            .context("the manifest is no object")?;
-        let mut changed = 0;
-        for (name, value) in fields.iter_mut() {
-            if name.contains("version") && value.is_number() {
-                *value = 999.into();
-                changed += 1;
-            }
-        }
-        ensure!(changed > 0, "the manifest has no version");
-        Ok(fs::write(path, manifest.to_string())?)
+    ("manifest of another format", |dir| {
+        number_in_manifest(dir, "format")
+    }),
+    ("manifest of another abi", |dir| {
+        number_in_manifest(dir, "abi")
     }),
     ("state flipped", |dir| flip(&dir.join("state.bin"))),
     ("state cut in half", |dir| cut(&dir.join("state.bin"), 2)),
@@ -344,6 +334,15 @@ const DAMAGES: &[(&str, Damage)] = &[
         Ok(fs::remove_file(dir.join("memory"))?)
     }),
 ];
+
+/// Puts another number where the manifest has one.
+fn number_in_manifest(dir: &Path, field: &str) -> Result<()> {
+    let path = dir.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    let value = manifest.get_mut(field).filter(|value| value.is_number());
+    *value.with_context(|| format!("the manifest has no number {field:?}"))? = 999.into();
+    Ok(fs::write(path, manifest.to_string())?)
+}
 
 fn cut(path: &Path, divisor: u64) -> Result<()> {
     let length = fs::metadata(path)?.len();
