@@ -21,3 +21,7 @@ pub use frame::TrapFrame;
 #[cfg(not(target_os = "none"))]
 #[path = "x86_64/signal_frame.rs"]
 pub mod signal_frame;
+
+#[path = "x86_64/cpuinfo.rs"]
+mod cpuinfo;
+pub use cpuinfo::cpu_information;

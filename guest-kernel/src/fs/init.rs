@@ -6,7 +6,7 @@ use crate::fs::file::OpenFlags;
 use crate::fs::inode::{FileKind, Inode, Mode, NewInode};
 use crate::fs::path::{Context, End, Follow};
 use crate::fs::rootfs::Tree;
-use crate::fs::{devfs, mount, path};
+use crate::fs::{devfs, mount, path, procfs};
 use crate::io::Source;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -75,6 +75,8 @@ pub fn init(setup: &Setup<'_>) -> Result<(), SetupError> {
     devfs::populate(&dev, setup.channel).map_err(|e| SetupError::Path(b"/dev".to_vec(), e))?;
     mount_new(&root, b"/dev", dev, "devtmpfs", "devtmpfs")?;
     mount_new(&root, b"/dev/shm", tree(b"/dev/shm", None, setup.pages)?, "tmpfs", "tmpfs")?;
+    mount_new(&root, b"/proc", procfs::proc_root(), "proc", "proc")?;
+    mount_new(&root, b"/sys", procfs::sys_root(), "sysfs", "sysfs")?;
     for image in others {
         let mounted = tree(image.path, Some(open_image(image)?), setup.pages)?;
         mount_new(&root, image.path, mounted, "overlay", "sprout")?;

@@ -18,6 +18,7 @@ pub mod inotify;
 pub mod locks;
 pub mod mount;
 pub mod path;
+pub mod procfs;
 pub mod rootfs;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -101,6 +101,7 @@ mod boot {
         crate::time::set_base(info.clock);
         crate::syscalls::set_trace(info.flags & boot_flags::STRACE != 0);
         misc::set_host_name(until_nul(&info.hostname));
+        crate::syscalls::fs::show_processes();
         match first_task(info) {
             Ok(task) => {
                 sched::enqueue(task);

@@ -43,6 +43,11 @@ impl Base {
     }
 }
 
+/// Frequency of the TSC in kHz.
+pub fn tsc_khz() -> u64 {
+    BASE.lock().reading.tsc_khz
+}
+
 /// CLOCK_MONOTONIC in ns.
 pub fn monotonic_ns() -> u64 {
     let base = *BASE.lock();

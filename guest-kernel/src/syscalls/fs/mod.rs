@@ -3,6 +3,7 @@
 //! | file | calls |
 //! |---|---|
 //! | `open` | open and its kin, close, memfd_create |
+//! | `processes` | what `/proc` shows of processes |
 //! | `descriptors` | dup, fcntl, ioctl, flock |
 //! | `status` | stat, statx, statfs, access |
 //! | `names` | mkdir, unlink, rename, link, symlink, mknod, readlink |
@@ -16,6 +17,7 @@ mod descriptors;
 mod directories;
 mod names;
 mod open;
+mod processes;
 mod status;
 mod watch;
 mod xattr;
@@ -25,6 +27,7 @@ pub use descriptors::*;
 pub use directories::*;
 pub use names::*;
 pub use open::*;
+pub use processes::show_processes;
 pub use status::*;
 pub use watch::*;
 pub use xattr::*;

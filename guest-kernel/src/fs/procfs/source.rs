@@ -1,0 +1,117 @@
+//! What `/proc` shows of processes comes from whoever keeps them, through this trait: `fs` does not
+//! know tasks.
+
+use crate::errno::{Errno, Result};
+use crate::fs::fd::{FdTable, FsContext};
+use crate::mm::AddressSpace;
+use crate::sync::Lock;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// The keeper of processes.
+pub trait ProcSource: Sync {
+    /// Process and thread id of the caller; `None` outside a system call.
+    fn current(&self) -> Option<(u32, u32)>;
+    /// Process ids, ascending.
+    fn processes(&self) -> Vec<u32>;
+    /// Thread ids of a process, ascending.
+    fn threads(&self, pid: u32) -> Vec<u32>;
+    /// A process.
+    fn process(&self, pid: u32) -> Option<ProcessInfo>;
+    /// A thread of a process.
+    fn thread(&self, pid: u32, tid: u32) -> Option<ThreadInfo>;
+    /// Names a thread, as PR_SET_NAME.
+    fn set_thread_name(&self, tid: u32, name: &[u8]) -> Result<()>;
+    /// The system.
+    fn system(&self) -> SystemInfo;
+}
+
+/// A process.
+pub struct ProcessInfo {
+    /// Process id.
+    pub pid: u32,
+    /// Parent's process id.
+    pub parent: u32,
+    /// Process group.
+    pub group: u32,
+    /// Session.
+    pub session: u32,
+    /// Whether it ended and was not waited for.
+    pub zombie: bool,
+    /// CPU time of its threads, in ns.
+    pub cpu_ns: u64,
+    /// CPU time of waited-for children, in ns.
+    pub children_cpu_ns: u64,
+    /// Monotonic start, in ns.
+    pub start_ns: u64,
+    /// Number of threads.
+    pub threads: usize,
+    /// Its memory.
+    pub space: Arc<AddressSpace>,
+    /// Its descriptors.
+    pub files: Arc<Lock<FdTable>>,
+    /// Root, working directory, umask.
+    pub fs: Arc<Lock<FsContext>>,
+    /// Absolute path of the executable.
+    pub exe: Vec<u8>,
+    /// Arguments, each with its NUL.
+    pub cmdline: Vec<u8>,
+    /// Environment, each with its NUL.
+    pub environ: Vec<u8>,
+    /// Auxiliary vector.
+    pub auxv: Vec<u64>,
+    /// Soft and hard limits, by number.
+    pub limits: Vec<(u64, u64)>,
+    /// Signals pending for the process.
+    pub pending: u64,
+    /// Signals ignored.
+    pub ignored: u64,
+    /// Signals with a handler.
+    pub caught: u64,
+}
+
+/// A thread.
+pub struct ThreadInfo {
+    /// Thread id.
+    pub tid: u32,
+    /// Name, without NULs.
+    pub name: Vec<u8>,
+    /// State: `R`, `S`, `T` or `Z`.
+    pub state: char,
+    /// CPU time, in ns.
+    pub cpu_ns: u64,
+    /// Signals pending for the thread.
+    pub pending: u64,
+    /// Signals blocked.
+    pub blocked: u64,
+}
+
+/// The system.
+pub struct SystemInfo {
+    /// Kernel release.
+    pub release: &'static str,
+    /// Kernel version.
+    pub version: &'static str,
+    /// Host name.
+    pub host_name: Vec<u8>,
+    /// Threads that exist.
+    pub threads: usize,
+    /// Threads that run or could.
+    pub runnable: usize,
+    /// CPU time of all processes, in ns.
+    pub cpu_ns: u64,
+    /// The text of `/proc/cpuinfo`.
+    pub cpuinfo: Vec<u8>,
+}
+
+static SOURCE: Lock<Option<&'static dyn ProcSource>> = Lock::new(None);
+
+/// Names the keeper of processes.
+pub fn set_source(source: &'static dyn ProcSource) {
+    *SOURCE.lock() = Some(source);
+}
+
+/// The keeper of processes; ENOENT before it is named.
+pub(super) fn source() -> Result<&'static dyn ProcSource> {
+    SOURCE.lock().ok_or(Errno::ENOENT)
+}

@@ -1,0 +1,117 @@
+//! What `/proc` shows of processes, told from the process table.
+
+use crate::errno::{Errno, Result};
+use crate::fs::procfs::{self, ProcSource, ProcessInfo, SystemInfo, ThreadInfo};
+use crate::syscalls::misc;
+use crate::task::signal::{SIG_DFL, SIG_IGN};
+use crate::task::{Process, RunState, Task, process, sched};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+/// The process table as `/proc` sees it.
+struct ProcessTable;
+
+/// Lets `/proc` see the processes. Called once, at boot.
+pub fn show_processes() {
+    procfs::set_source(&ProcessTable);
+}
+
+fn thread_name(task: &Task) -> Vec<u8> {
+    let name = *task.name.lock();
+    name.split(|&byte| byte == 0).next().unwrap_or(&[]).to_vec()
+}
+
+fn signals_where(process: &Process, condition: impl Fn(u64) -> bool) -> u64 {
+    let signals = process.signals.lock();
+    let matching = signals.actions.iter().enumerate().filter(|(_, a)| condition(a.handler));
+    matching.fold(0, |set, (index, _)| set | 1 << index)
+}
+
+impl ProcSource for ProcessTable {
+    fn current(&self) -> Option<(u32, u32)> {
+        sched::current().map(|task| (task.process().pid(), task.tid()))
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        process::all().iter().map(|process| process.pid()).collect()
+    }
+
+    fn threads(&self, pid: u32) -> Vec<u32> {
+        let tasks = process::find(pid).map(|process| process.tasks()).unwrap_or_default();
+        let mut ids: Vec<u32> = tasks.iter().map(|task| task.tid()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn process(&self, pid: u32) -> Option<ProcessInfo> {
+        let process = process::find(pid)?;
+        let program = process.program.lock().clone();
+        let limits = process.rlimits.lock().map(|limit| (limit.soft, limit.hard)).to_vec();
+        Some(ProcessInfo {
+            pid,
+            parent: process.parent.load(Ordering::Relaxed),
+            group: process.pgid.load(Ordering::Relaxed),
+            session: process.sid.load(Ordering::Relaxed),
+            zombie: process.is_zombie(),
+            cpu_ns: process.cpu_time_ns(),
+            children_cpu_ns: process.children_cpu_ns.load(Ordering::Relaxed),
+            start_ns: process.start_ns,
+            threads: process.tasks().len(),
+            space: process.space(),
+            files: process.files(),
+            fs: process.fs(),
+            exe: program.exe,
+            cmdline: program.cmdline,
+            environ: program.environ,
+            auxv: program.auxv,
+            limits,
+            pending: process.signals.lock().pending.set().0,
+            ignored: signals_where(&process, |handler| handler == SIG_IGN),
+            caught: signals_where(&process, |handler| handler != SIG_IGN && handler != SIG_DFL),
+        })
+    }
+
+    fn thread(&self, pid: u32, tid: u32) -> Option<ThreadInfo> {
+        let task = process::find_task(tid).filter(|task| task.process().pid() == pid)?;
+        let (pending, blocked) = {
+            let signals = task.signals.lock();
+            (signals.pending.set().0, signals.mask.0)
+        };
+        let state = match task.state() {
+            RunState::Runnable => 'R',
+            RunState::Blocked => 'S',
+            RunState::Stopped => 'T',
+            RunState::Dead => 'Z',
+        };
+        let cpu_ns = sched::cpu_time_ns(&task);
+        Some(ThreadInfo { tid, name: thread_name(&task), state, cpu_ns, pending, blocked })
+    }
+
+    fn set_thread_name(&self, tid: u32, name: &[u8]) -> Result<()> {
+        let task = process::find_task(tid).ok_or(Errno::ESRCH)?;
+        let mut padded = [0; 16];
+        // The last byte stays NUL.
+        for (place, byte) in padded.iter_mut().take(15).zip(name) {
+            *place = *byte;
+        }
+        *task.name.lock() = padded;
+        Ok(())
+    }
+
+    fn system(&self) -> SystemInfo {
+        let processes = process::all();
+        let tasks: Vec<Arc<Task>> = processes.iter().flat_map(|process| process.tasks()).collect();
+        let runs = |task: &&Arc<Task>| task.state() == RunState::Runnable;
+        SystemInfo {
+            release: misc::RELEASE,
+            version: misc::VERSION,
+            host_name: misc::host_name(),
+            threads: tasks.len(),
+            runnable: tasks.iter().filter(runs).count(),
+            cpu_ns: processes.iter().map(|process| process.cpu_time_ns()).sum(),
+            cpuinfo: crate::arch::cpu_information(crate::time::tsc_khz()),
+        }
+    }
+}
+
