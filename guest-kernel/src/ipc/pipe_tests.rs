@@ -133,6 +133,8 @@ fn the_other_end_is_woken() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever the sizes, a pipe is a queue of bytes.
     #[test]
     fn a_pipe_is_a_byte_queue(steps in proptest::collection::vec((any::<bool>(), 0usize..20_000), 1..60)) {

@@ -259,6 +259,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_stream_is_a_byte_queue(
             steps in proptest::collection::vec((0u8..3, 0usize..40_000), 1..50)

@@ -146,24 +146,20 @@ impl TcpSocket {
 
     /// `client` wants a connection to this listener.
     fn ask(&self, client: &TcpSocket) -> Asked {
-        let server = self.server_for(client);
-        let mut state = self.state.lock();
-        match &mut state.role {
-            Role::Listening { backlog, pending, waiting } => {
-                if pending.len() > *backlog {
-                    waiting.push_back(client.me.clone());
-                    return Asked::Waiting;
-                }
-                match server {
-                    Some(server) => {
-                        pending.push_back(server.clone());
-                        Asked::Connected(server)
-                    }
-                    None => Asked::Refused,
-                }
+        match &mut self.state.lock().role {
+            Role::Listening { backlog, pending, waiting } if pending.len() > *backlog => {
+                waiting.push_back(client.me.clone());
+                return Asked::Waiting;
             }
-            _ => Asked::Refused,
+            Role::Listening { .. } => {}
+            _ => return Asked::Refused,
         }
+        let Some(server) = self.server_for(client) else { return Asked::Refused };
+        if let Role::Listening { pending, .. } = &mut self.state.lock().role {
+            pending.push_back(server.clone());
+            return Asked::Connected(server);
+        }
+        Asked::Refused
     }
 
     /// This listener's end of a connection with `client`.
