@@ -73,6 +73,18 @@ impl TestFile {
     }
 }
 
+impl TestFile {
+    /// The file's own bytes.
+    pub(super) fn content(&self) -> Vec<u8> {
+        let mut bytes = std::vec![0; self.size as usize];
+        for (index, chunk) in bytes.chunks_mut(PAGE as usize).enumerate() {
+            let page = self.page(index as u64).unwrap();
+            phys::read(page.phys(), chunk);
+        }
+        bytes
+    }
+}
+
 impl FileMapping for TestFile {
     fn page(&self, index: u64) -> Result<FilePage> {
         if index * PAGE >= self.size {
