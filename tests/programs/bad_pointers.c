@@ -36,11 +36,13 @@ int main(void) {
         R(syscall(SYS_getrusage, RUSAGE_SELF, p));
         R(syscall(SYS_set_robust_list, p, 24));
     }
-    // A buffer whose second page is missing: the part that fits is done.
+    // A buffer whose second page is missing: all or the part that fits, but no harm.
     char *edge = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     munmap(edge + 4096, 4096);
-    R(read(pipes[0], edge + 4094, 3));
-    R(write(pipes[1], edge + 4094, 4));
+    long n = read(pipes[0], edge + 4094, 3);
+    YES(n == 2 || (n == -1 && errno == EFAULT));
+    n = write(pipes[1], edge + 4094, 4);
+    YES(n == 2 || (n == -1 && errno == EFAULT));
     char *none = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     R(write(fd, none, 1));
     R(pread(fd, none, 1, 0));
