@@ -58,7 +58,8 @@ fn build() -> PathBuf {
     match command.status() {
         Ok(status) if status.success() => target_dir.join(TARGET).join("release").join("sentry"),
         Ok(_) => fail(&format!(
-            "building the sentry failed; is the target installed? (`rustup target add {TARGET}`)"
+            "building the sentry failed; is the target installed? (`rustup target add {TARGET}`) \
+             To embed a ready-made sentry instead, set SPROUT_SENTRY to its ELF file"
         )),
         Err(error) => fail(&format!("cannot run cargo to build the sentry: {error}")),
     }

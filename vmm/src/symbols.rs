@@ -37,31 +37,65 @@ impl<'a> Symbols<'a> {
         }
     }
 
-    /// One line for `address`; a return address belongs to the call before it.
+    /// The functions at `address`, one a line: the innermost inlined one first. An address
+    /// without a name is shown bare.
     pub fn describe(&self, address: u64) -> String {
-        let mut line = format!("{address:#018x}");
+        let mut text = format!("{address:#018x}");
         if address < KERNEL_BASE {
-            return line;
+            return text;
         }
-        let location = self
-            .debug
-            .as_ref()
-            .and_then(|debug| debug.find_location(address).ok().flatten())
-            .and_then(|location| Some((location.file?.to_owned(), location.line.unwrap_or(0))));
         let index = self
             .functions
             .partition_point(|(start, _)| *start <= address);
-        if let Some((start, name)) = index.checked_sub(1).and_then(|i| self.functions.get(i)) {
+        let symbol = index.checked_sub(1).and_then(|at| self.functions.get(at));
+        let inlined = self.inlined(address, symbol.map(|(_, name)| *name));
+        for (depth, line) in inlined.iter().enumerate() {
+            let lead = if depth == 0 {
+                " "
+            } else {
+                "\n      inlined into "
+            };
+            let _ = write!(text, "{lead}{line}");
+        }
+        if let (true, Some((start, name))) = (inlined.is_empty(), symbol) {
             let name = rustc_demangle::demangle(name);
-            let _ = write!(line, " {name:#}+{:#x}", address - start);
+            let _ = write!(text, " {name:#}+{:#x}", address - start);
         }
-        if let Some((file, number)) = location {
-            let _ = write!(line, " ({file}:{number})");
-        }
-        line
+        text
     }
 
-    /// A numbered backtrace from the address executing and the return addresses above it.
+    /// Functions and lines from the debug information; the outermost function, which has a
+    /// symbol, by that symbol's full name.
+    fn inlined(&self, address: u64, symbol: Option<&str>) -> Vec<String> {
+        let frames = self
+            .debug
+            .as_ref()
+            .and_then(|debug| debug.find_frames(address).skip_all_loads().ok());
+        let Some(mut frames) = frames else {
+            return Vec::new();
+        };
+        let mut named = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            let Some(function) = frame.function else {
+                break;
+            };
+            let name = function.raw_name().unwrap_or_default().into_owned();
+            let place = frame
+                .location
+                .and_then(|location| Some((location.file?, location.line.unwrap_or(0))));
+            named.push((name, place));
+        }
+        if let (Some((name, _)), Some(symbol)) = (named.last_mut(), symbol) {
+            symbol.clone_into(name);
+        }
+        let line = |(name, place): (String, Option<(&str, u32)>)| {
+            let place = place.map_or_else(String::new, |(file, line)| format!(" ({file}:{line})"));
+            format!("{:#}{place}", rustc_demangle::demangle(&name))
+        };
+        named.into_iter().map(line).collect()
+    }
+
+    /// A numbered backtrace, innermost first.
     pub fn backtrace(&self, addresses: &[u64]) -> String {
         let mut text = String::new();
         for (depth, address) in addresses.iter().enumerate() {
@@ -98,7 +132,7 @@ mod tests {
         let kernel = Kernel::embedded().unwrap();
         let symbols = Symbols::of(&kernel);
         let line = symbols.describe(kernel.entry());
-        assert!(line.contains("+0x0"), "{line}");
+        assert!(line.contains("start"), "{line}");
         assert_eq!(symbols.describe(0x1234), "0x0000000000001234");
     }
 

@@ -407,9 +407,14 @@ impl Vm {
 }
 
 fn panic_report(message: &str, frames: &[u64], kernel: Option<&Kernel>) -> String {
+    // A return address points behind the call it belongs to.
+    let calls: Vec<u64> = frames
+        .iter()
+        .map(|address| address.saturating_sub(1))
+        .collect();
     let backtrace = match kernel {
-        Some(kernel) => Symbols::of(kernel).backtrace(frames),
-        None => format!("  {frames:#x?}\n"),
+        Some(kernel) => Symbols::of(kernel).backtrace(&calls),
+        None => format!("  {calls:#x?}\n"),
     };
     format!("sentry panic: {}\n{backtrace}", message.trim_end())
 }

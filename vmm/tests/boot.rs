@@ -146,7 +146,7 @@ fn a_panic_carries_the_sentrys_message() {
     let text = b"the sky is falling";
     let message = KERNEL_GPA + MESSAGE_AT as u64;
     let kernel = Code::new()
-        .store(REQUEST + 64, KERNEL_BASE + KERNEL_GPA)
+        .store(REQUEST + 64, KERNEL_BASE + KERNEL_GPA + 1)
         .call(
             number::PANIC,
             &[message, text.len() as u64, HYPERCALL_PAGE_GPA + 64, 1],

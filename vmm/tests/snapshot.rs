@@ -12,6 +12,7 @@ use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
+use sprout_vmm::snapshot::working_set::WorkingSet;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
@@ -108,6 +109,34 @@ fn clones_answer_on_their_own_and_never_look_alike() {
         1,
         "nothing else is left behind"
     );
+}
+
+#[test]
+fn a_rehearsal_finds_the_working_set() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("seed");
+    let kernel = echo_server();
+    let mut vm = boot(&kernel);
+    assert_eq!(
+        vm.run(Some(&kernel), &mut Buffered::default()).unwrap(),
+        Stop::Ready
+    );
+    let description = Description {
+        sentry: kernel.build_id(),
+        command: vec![],
+    };
+    vm.snapshot_rehearsed(&target, &description, b"rehearsal")
+        .unwrap();
+    let snapshot = Snapshot::open(&target).unwrap();
+    snapshot.verify().unwrap();
+    let set = WorkingSet::read(&target, snapshot.manifest().memory_size).unwrap();
+    // The hypercall page, the restore information, and the echo's buffer.
+    assert_eq!(set.runs(), [3..5, 0x204..0x205]);
+    let vm = restore(&snapshot);
+    vm.prefault(&set);
+    let memory = vm.memory();
+    let written = WorkingSet::written_pages(memory.ram_host_address(), memory.ram_size()).unwrap();
+    assert_eq!(written, set);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
@@ -20,6 +20,7 @@ pub struct Buffered {
     responses: Vec<u8>,
     console: Vec<(Stream, Vec<u8>)>,
     stats: Option<String>,
+    deadline: Option<Instant>,
 }
 
 impl Buffered {
@@ -40,6 +41,12 @@ impl Buffered {
     /// Starts with the first request already there, as a restored guest expects it.
     pub fn with_first_request(mut self) -> Self {
         self.next_request();
+        self
+    }
+
+    /// Ends the guest with an error after `time`.
+    pub fn ending_in(mut self, time: Duration) -> Self {
+        self.deadline = Some(Instant::now() + time);
         self
     }
 
@@ -110,6 +117,16 @@ impl Backend for Buffered {
         if wanted & event::REQUEST != 0 && !self.current.is_empty() {
             return Ok(event::REQUEST);
         }
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the guest took too long",
+            ));
+        }
+        let timeout = timeout.into_iter().chain(left).min();
         let mut events = wanted & event::INPUT;
         match &mut self.terminal {
             _ if events != 0 => {}

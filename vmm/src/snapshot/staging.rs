@@ -45,11 +45,11 @@ impl Staging {
         &self.path
     }
 
-    /// Writes a small file and makes it durable.
+    /// Writes a small file, in place of an earlier one, and makes it durable.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), SnapshotError> {
         use std::io::Write;
         let path = self.path.join(name);
-        let mut file = File::create_new(&path).map_err(SnapshotError::io("create", &path))?;
+        let mut file = File::create(&path).map_err(SnapshotError::io("create", &path))?;
         file.write_all(bytes)
             .and_then(|()| file.sync_all())
             .map_err(SnapshotError::io("write", &path))

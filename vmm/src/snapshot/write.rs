@@ -1,7 +1,7 @@
 //! Taking a snapshot of a guest that waits for a request.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sprout_abi::ABI_VERSION;
 use sprout_abi::hypercall::wait_flags;
@@ -9,9 +9,17 @@ use sprout_abi::hypercall::wait_flags;
 use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part, PrivilegeMode};
 use super::staging::Staging;
 use super::state::State;
-use super::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, SnapshotError, WORKING_SET_FILE, memory_file};
+use super::working_set::WorkingSet;
+use super::{
+    MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError, WORKING_SET_FILE, memory_file,
+};
+use crate::backend::buffered::Buffered;
+use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
-use crate::vm::{Vm, VmError};
+use crate::vm::{Stop, Vm, VmError};
+
+/// Longest rehearsal.
+const REHEARSAL_TIME: Duration = Duration::from_secs(30);
 
 /// What the VMM does not know about the guest itself.
 #[derive(Clone, Debug)]
@@ -30,6 +38,38 @@ impl Vm {
         target: &Path,
         description: &Description,
     ) -> Result<Manifest, VmError> {
+        let staging = Staging::beside(target)?;
+        let manifest = self.stage(&staging, description)?;
+        staging.publish()?;
+        Ok(manifest)
+    }
+
+    /// Like [`Vm::snapshot`]; before the snapshot gets its name, an instance of it answers
+    /// `request` (framed by `sprout_agent`), so that its working set is known. An instance that
+    /// does not answer costs the working set and is reported in the log, nothing more.
+    pub fn snapshot_rehearsed(
+        &mut self,
+        target: &Path,
+        description: &Description,
+        request: &[u8],
+    ) -> Result<Manifest, VmError> {
+        let staging = Staging::beside(target)?;
+        let mut manifest = self.stage(&staging, description)?;
+        match rehearse(staging.path(), request) {
+            Ok(set) => {
+                let bytes = set.encode();
+                staging.write(WORKING_SET_FILE, &bytes)?;
+                manifest.working_set = Part::of_bytes(&bytes);
+                write_manifest(&staging, &manifest)?;
+            }
+            Err(error) => tracing::warn!("no working set for {}: {error}", target.display()),
+        }
+        staging.publish()?;
+        Ok(manifest)
+    }
+
+    /// Writes all parts, with an empty working set.
+    fn stage(&mut self, staging: &Staging, description: &Description) -> Result<Manifest, VmError> {
         let wait = self
             .waiting
             .filter(|wait| wait.flags & wait_flags::READY != 0)
@@ -39,7 +79,9 @@ impl Vm {
         let vcpu = VcpuState::save(&self.shell.vcpu)?;
         let state = State::new(vcpu, wait, monotonic_ns)
             .encode()
-            .map_err(|reason| SnapshotError::io("write", target)(std::io::Error::other(reason)))?;
+            .map_err(|reason| {
+                SnapshotError::io("write", staging.path())(std::io::Error::other(reason))
+            })?;
         let images = self
             .memory
             .images()
@@ -57,7 +99,6 @@ impl Vm {
         let privilege_mode = PrivilegeMode::from_abi(self.memory.privilege_mode())
             .unwrap_or_else(|| self.shell.expected_mode());
 
-        let staging = Staging::beside(target)?;
         let ram = self.memory.ram_mapping();
         // SAFETY: RAM is mapped and readable for the life of `self.memory`; the vCPU does not run
         // (it can only run through `&mut self`), so nobody writes to it meanwhile.
@@ -85,11 +126,37 @@ impl Vm {
             memory,
             working_set: Part::of_bytes(&[]),
         };
-        let mut json = serde_json::to_vec_pretty(&manifest)
-            .map_err(|error| SnapshotError::io("write", target)(error.into()))?;
-        json.push(b'\n');
-        staging.write(MANIFEST_FILE, &json)?;
-        staging.publish()?;
+        write_manifest(staging, &manifest)?;
         Ok(manifest)
     }
+}
+
+fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), SnapshotError> {
+    let path = staging.path().join(MANIFEST_FILE);
+    let mut json = serde_json::to_vec_pretty(manifest)
+        .map_err(|error| SnapshotError::io("write", &path)(error.into()))?;
+    json.push(b'\n');
+    staging.write(MANIFEST_FILE, &json)
+}
+
+/// Has an instance of the snapshot in `directory` answer a request; the pages it wrote.
+fn rehearse(directory: &Path, request: &[u8]) -> Result<WorkingSet, VmError> {
+    let snapshot = Snapshot::open(directory)?;
+    let mut vm = Shell::new()?.prepare(&snapshot)?;
+    let request = vm.resume_with_request(0, request)?;
+    let mut backend = Buffered::new([request])
+        .with_first_request()
+        .ending_in(REHEARSAL_TIME);
+    match vm.run(None, &mut backend)? {
+        Stop::Ready => {}
+        ended => {
+            return Err(VmError::Stopped {
+                reason: format!("it ended with {ended:?}"),
+                registers: String::new(),
+            });
+        }
+    }
+    let memory = vm.memory();
+    WorkingSet::written_pages(memory.ram_host_address(), memory.ram_size())
+        .map_err(VmError::io("read which pages were written"))
 }

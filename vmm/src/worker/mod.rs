@@ -9,7 +9,6 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sprout_abi::boot::boot_flags;
-use sprout_agent::Restored;
 
 use self::backend::Channel;
 use self::protocol::{
@@ -52,7 +51,7 @@ pub fn serve(socket: &UnixStream) -> Result<(), ProtocolError> {
             Ok(ToWorker::Assign(assign)) => {
                 let start = Instant::now();
                 let done = match state.become_guest(assign.seed.clone()) {
-                    Ok(prepared) => answer(socket, *prepared, assign, create, start),
+                    Ok(prepared) => answer(socket, *prepared, &assign, create, start),
                     Err(error) => failed(&error),
                 };
                 return protocol::send(socket, &done);
@@ -112,7 +111,7 @@ impl Guest {
 fn answer(
     socket: &UnixStream,
     prepared: Prepared,
-    assign: Assign,
+    assign: &Assign,
     create: Duration,
     start: Instant,
 ) -> FromWorker {
@@ -138,7 +137,9 @@ fn answer(
                 outcome,
             )
         }
-        Err(error) => Outcome::Failed { error },
+        Err(error) => Outcome::Failed {
+            error: error.to_string(),
+        },
     };
     timings.first_byte = channel.first_byte().map_or(0, microseconds);
     timings.last_byte = channel.last_byte().map_or(0, microseconds);
@@ -152,19 +153,10 @@ fn answer(
 }
 
 /// Makes the guest an instance of its own and puts its request before it.
-fn resume(vm: &mut Vm, assign: Assign, channel: &mut Channel<'_>) -> Result<(), String> {
+fn resume(vm: &mut Vm, assign: &Assign, channel: &mut Channel<'_>) -> Result<(), VmError> {
     let set = |condition, flag| if condition { flag } else { 0 };
-    let flags = boot_flags::CHANNEL
-        | set(assign.strace, boot_flags::STRACE)
-        | set(assign.stats, boot_flags::STATS);
-    let instance = vm.resume(flags).map_err(|error| error.to_string())?;
-    let notice = Restored {
-        generation: instance.generation,
-        instance_id: instance.id_text(),
-    };
-    let mut request = notice.encode().map_err(|error| error.to_string())?;
-    request.extend_from_slice(&assign.request);
-    channel.give(request);
+    let flags = set(assign.strace, boot_flags::STRACE) | set(assign.stats, boot_flags::STATS);
+    channel.give(vm.resume_with_request(flags, &assign.request)?);
     Ok(())
 }
 

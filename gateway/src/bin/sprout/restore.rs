@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use sprout_abi::boot::boot_flags;
-use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, Restored, encode_request};
+use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, encode_request};
 use sprout_images::Store;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
@@ -84,16 +84,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     vm.prefault(&WorkingSet::read(&path, manifest.memory_size)?);
     let prefaulted = start.elapsed() - opened - prepared;
     let set = |condition, flag| if condition { flag } else { 0 };
-    let flags = boot_flags::CHANNEL
-        | set(args.strace, boot_flags::STRACE)
-        | set(args.stats, boot_flags::STATS);
-    let instance = vm.resume(flags)?;
-    let notice = Restored {
-        generation: instance.generation,
-        instance_id: instance.id_text(),
-    };
-    let mut bytes = notice.encode()?;
-    bytes.extend(request("restore", &args.path, &args.data)?);
+    let flags = set(args.strace, boot_flags::STRACE) | set(args.stats, boot_flags::STATS);
+    let request = request("restore", &args.path, &args.data)?;
+    let bytes = vm.resume_with_request(flags, &request)?;
     let mut backend = Buffered::new([bytes])
         .with_terminal(terminal)
         .with_first_request();

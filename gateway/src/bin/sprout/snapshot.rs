@@ -94,6 +94,7 @@ fn create(store: &Store, args: &Create) -> anyhow::Result<ExitCode> {
         .map(|body| restore::request("warmup", "/", body))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let expected = requests.len();
+    let rehearsal = requests.last().cloned();
     let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
     let mut backend = Buffered::new(requests).with_terminal(terminal);
     let mut vm = Shell::new()?.boot(&config)?;
@@ -111,7 +112,10 @@ fn create(store: &Store, args: &Create) -> anyhow::Result<ExitCode> {
         sentry: kernel.build_id(),
         command: config.program.args.iter().map(text).collect(),
     };
-    vm.snapshot(&target, &description)?;
+    match rehearsal {
+        Some(request) => vm.snapshot_rehearsed(&target, &description, &request)?,
+        None => vm.snapshot(&target, &description)?,
+    };
     println!("{}", target.display());
     Ok(ExitCode::SUCCESS)
 }
