@@ -48,6 +48,7 @@ impl ProcSource for ProcessTable {
         let process = process::find(pid)?;
         let program = process.program.lock().clone();
         let limits = process.rlimits.lock().map(|limit| (limit.soft, limit.hard)).to_vec();
+        let pending = process.signals.lock().pending.set().0;
         Some(ProcessInfo {
             pid,
             parent: process.parent.load(Ordering::Relaxed),
@@ -66,7 +67,7 @@ impl ProcSource for ProcessTable {
             environ: program.environ,
             auxv: program.auxv,
             limits,
-            pending: process.signals.lock().pending.set().0,
+            pending,
             ignored: signals_where(&process, |handler| handler == SIG_IGN),
             caught: signals_where(&process, |handler| handler != SIG_IGN && handler != SIG_DFL),
         })
