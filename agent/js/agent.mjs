@@ -22,7 +22,6 @@ delete environment.SPROUT_CHANNEL_FD;
 delete environment.SPROUT_CHANNEL;
 
 const restoreHooks = [];
-let processId = process.pid;
 /** Fails the request in progress; null between requests. */
 let failCurrent = null;
 
@@ -57,13 +56,20 @@ function errorReport(error) {
   }
 }
 
-/** What makes this copy of the snapshot different from every other. */
-async function afterRestore(notice) {
+/** Puts the new process id where Node keeps the one it had at its start. */
+function renewProcessId() {
+  const processId = Number(fs.readlinkSync('/proc/self'));
   // OpenSSL reseeds when it sees a new process id; without one, copies would share random bytes.
-  if (inherited === undefined && process.pid === processId) {
+  if (inherited === undefined && processId === process.pid) {
     throw new Error('the kernel kept the process id over a restore: random numbers would repeat');
   }
-  processId = process.pid;
+  const descriptor = Object.getOwnPropertyDescriptor(process, 'pid');
+  Object.defineProperty(process, 'pid', { ...descriptor, value: processId });
+}
+
+/** What makes this copy of the snapshot different from every other. */
+async function afterRestore(notice) {
+  renewProcessId();
   renewRandom();
   for (const hook of restoreHooks) await hook(notice);
 }
