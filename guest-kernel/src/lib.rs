@@ -25,8 +25,8 @@
 //! 7. pipe, socket, epoll, eventfd, timer state
 //! 8. wait queue
 //! 9. run queue
-//! 10. frame allocator
-//! 11. heap
+//! 10. heap
+//! 11. frame allocator
 
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)]

@@ -171,7 +171,7 @@ impl Space {
                 table.set(index(page, 1), leaf.with_permissions(true, executable));
                 continue;
             }
-            let Some(block) = frame::allocate(0) else {
+            let Some(block) = frame::allocate_for_program() else {
                 if page != addr {
                     continue;
                 }
@@ -221,7 +221,7 @@ impl Space {
             if !table.get(index(page, 1)).is_none() {
                 continue;
             }
-            let Some(block) = frame::allocate(0) else {
+            let Some(block) = frame::allocate_for_program() else {
                 return if page == addr {
                     Err(FaultError::OutOfMemory)
                 } else {
@@ -403,7 +403,7 @@ fn pages(range: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
 /// A new frame with the content of page `number`.
 fn copy_of(file: &dyn FileMapping, number: u64) -> Result<u64, Errno> {
     let page = file.page(number)?;
-    let block = frame::allocate(0).ok_or(Errno::ENOMEM)?;
+    let block = frame::allocate_for_program().ok_or(Errno::ENOMEM)?;
     phys::copy_page(page.phys(), block.phys);
     Ok(block.phys)
 }

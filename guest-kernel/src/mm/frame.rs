@@ -399,6 +399,21 @@ pub(super) fn allocate(order: u32) -> Option<Block> {
     Some(block)
 }
 
+/// Frames kept for page tables and the sentry's heap when programs and files have used up the rest.
+const KERNEL_RESERVE: u64 = 1024;
+
+/// Allocates a frame for a program or a file: `None` while the sentry itself could still go on.
+pub(super) fn allocate_for_program() -> Option<Block> {
+    let mut allocator = allocator();
+    let reserve = KERNEL_RESERVE.min(total_frames() / 32);
+    if u64::from(allocator.free_frames()) <= reserve {
+        return None;
+    }
+    let block = allocator.allocate(0)?;
+    live(1);
+    Some(block)
+}
+
 /// Allocates `count` contiguous frames when that is more than [`MAX_ORDER`] gives. Rounded up to
 /// whole 2 MiB.
 pub(super) fn allocate_run(count: u32) -> Option<Block> {
@@ -505,9 +520,11 @@ pub struct Frame {
 impl Frame {
     /// A new frame of zeroes. ENOMEM when RAM is used up.
     pub fn zeroed() -> Result<Frame> {
-        allocate_zeroed()
-            .map(|phys| Frame { phys })
-            .ok_or(Errno::ENOMEM)
+        let block = allocate_for_program().ok_or(Errno::ENOMEM)?;
+        if !block.zero {
+            phys::zero(block.phys, PAGE_SIZE);
+        }
+        Ok(Frame { phys: block.phys })
     }
 
     /// Gives up the handle but not its reference.
@@ -519,7 +536,7 @@ impl Frame {
 
     /// A new frame with the same content.
     pub fn copy(&self) -> Result<Frame> {
-        let block = allocate(0).ok_or(Errno::ENOMEM)?;
+        let block = allocate_for_program().ok_or(Errno::ENOMEM)?;
         phys::copy_page(self.phys, block.phys);
         Ok(Frame { phys: block.phys })
     }

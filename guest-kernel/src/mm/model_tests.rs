@@ -98,7 +98,7 @@ struct World {
     objects: usize,
     image: Arc<TestFile>,
     ram: Arc<TestFile>,
-    bytes: Vec<u8>,
+    bytes: &'static [u8],
 }
 
 fn addr(page: u64) -> u64 {
@@ -398,15 +398,20 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Test images stay for ever: one for all cases.
-fn image(bytes: &[u8]) -> Arc<TestFile> {
-    static IMAGE: OnceLock<Arc<TestFile>> = OnceLock::new();
-    IMAGE.get_or_init(|| TestFile::in_image(bytes)).clone()
+/// Content of the files, and the one in an image, which stays for ever: one for all cases.
+fn image() -> (&'static [u8], Arc<TestFile>) {
+    static IMAGE: OnceLock<(Vec<u8>, Arc<TestFile>)> = OnceLock::new();
+    let (bytes, image) = IMAGE.get_or_init(|| {
+        let bytes = pattern((FILE_PAGES * PAGE_SIZE) as usize);
+        let image = TestFile::in_image(&bytes);
+        (bytes, image)
+    });
+    (bytes, image.clone())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 160,
+        cases: 96,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -414,14 +419,14 @@ proptest! {
     #[test]
     fn memory_calls_agree_with_the_model(operations in prop::collection::vec(operation(), 1..160)) {
         let before = live();
-        let bytes = pattern((FILE_PAGES * PAGE_SIZE) as usize);
+        let (bytes, image) = image();
         let mut world = World {
             space: AddressSpace::new().unwrap(),
             pages: BTreeMap::new(),
             shared: BTreeMap::new(),
             objects: 0,
-            image: image(&bytes),
-            ram: TestFile::in_ram(&bytes),
+            image,
+            ram: TestFile::in_ram(bytes),
             bytes,
         };
         for (step, operation) in operations.iter().enumerate() {
