@@ -13,6 +13,10 @@ const SEGMENT: usize = 16 << 10;
 /// A segment is filled up by later small sends until it has this many.
 const FILL_TO: usize = 2048;
 
+/// What a segment costs beside its bytes, where socket buffers are limited: about the size of
+/// Linux's `struct sk_buff`, so that many small messages fill a buffer as they do there.
+const OVERHEAD: usize = 768;
+
 /// A piece of a stream, or a message.
 #[derive(Default)]
 pub struct Segment {
@@ -69,6 +73,11 @@ impl Buffer {
     /// Bytes in it.
     pub fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// What it takes of a socket buffer's limit.
+    pub fn cost(&self) -> usize {
+        self.bytes + self.segments.len() * OVERHEAD
     }
 
     /// Messages in it.

@@ -8,7 +8,7 @@ use crate::io::{Destination, Source};
 use crate::net::address::{Address, family};
 use crate::net::buffer::{Buffer, Segment};
 use crate::net::inet::interface;
-use crate::net::options::Options;
+use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
@@ -153,7 +153,7 @@ impl NetlinkSocket {
     pub fn new(kind: SocketType, owner: Credentials) -> Arc<NetlinkSocket> {
         Arc::new(NetlinkSocket {
             kind,
-            options: Lock::new(Options::new(owner)),
+            options: Lock::new(Options::new(Kind::Netlink, owner)),
             queue: WaitQueue::new(),
             state: Lock::default(),
         })

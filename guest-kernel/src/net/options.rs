@@ -7,7 +7,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::net::address::family;
-use crate::net::socket::{Credentials, Socket, SocketType};
+use crate::net::socket::{Credentials, Socket};
 use crate::time::{NSEC_PER_SEC, monotonic_ns};
 use alloc::vec::Vec;
 
@@ -53,12 +53,25 @@ const TCP_INFO: i32 = 11;
 /// TCP_CONGESTION.
 const TCP_CONGESTION: i32 = 13;
 
+/// What options tell sockets apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// AF_UNIX.
+    Unix = 1,
+    /// TCP.
+    Tcp = 2,
+    /// UDP.
+    Udp = 4,
+    /// AF_NETLINK.
+    Netlink = 8,
+}
+
 /// Sockets an option applies to, as bits.
 const ANY: u8 = UNIX | TCP | UDP | NETLINK;
-const UNIX: u8 = 1;
-const TCP: u8 = 2;
-const UDP: u8 = 4;
-const NETLINK: u8 = 8;
+const UNIX: u8 = Kind::Unix as u8;
+const TCP: u8 = Kind::Tcp as u8;
+const UDP: u8 = Kind::Udp as u8;
+const NETLINK: u8 = Kind::Netlink as u8;
 const INET: u8 = TCP | UDP;
 
 /// How a value is kept.
@@ -92,6 +105,8 @@ const fn row(level: i32, name: i32, sockets: u8, default: i32, rule: Rule) -> Kn
 const ANY_INT: Rule = Range(i32::MIN, i32::MAX);
 /// Default of SO_SNDBUF and SO_RCVBUF (`net.core.wmem_default`).
 const BUFFER: i32 = 212_992;
+/// What a TCP buffer grows to by itself.
+const ADAPTED: usize = 512 << 10;
 /// Largest value SO_SNDBUF takes, before doubling (`net.core.wmem_max`).
 const BUFFER_MAX: i32 = 212_992;
 
@@ -101,13 +116,15 @@ static KNOWN: &[Known] = &[
     row(level::SOCKET, so::REUSEADDR, ANY, 0, Bool),
     row(level::SOCKET, 5, ANY, 0, Bool),                        // DONTROUTE
     row(level::SOCKET, so::BROADCAST, ANY, 0, Bool),
-    row(level::SOCKET, so::SNDBUF, ANY, BUFFER, Size(4608)),
-    row(level::SOCKET, so::RCVBUF, ANY, BUFFER, Size(2304)),
+    row(level::SOCKET, so::SNDBUF, UNIX | UDP | NETLINK, BUFFER, Size(4608)),
+    row(level::SOCKET, so::RCVBUF, UNIX | UDP | NETLINK, BUFFER, Size(2304)),
+    row(level::SOCKET, so::SNDBUF, TCP, 16_384, Size(4608)),
+    row(level::SOCKET, so::RCVBUF, TCP, 131_072, Size(2304)),
     row(level::SOCKET, 9, ANY, 0, Bool),                        // KEEPALIVE
     row(level::SOCKET, 10, ANY, 0, Bool),                       // OOBINLINE
     row(level::SOCKET, 11, ANY, 0, Bool),                       // NO_CHECK
     row(level::SOCKET, 12, ANY, 0, ANY_INT),                    // PRIORITY
-    row(level::SOCKET, so::REUSEPORT, INET, 0, Bool),
+    row(level::SOCKET, so::REUSEPORT, ANY, 0, Bool),
     row(level::SOCKET, so::PASSCRED, UNIX | NETLINK, 0, Bool),
     row(level::SOCKET, 18, ANY, 1, Range(0, i32::MAX)),         // RCVLOWAT
     row(level::SOCKET, 19, ANY, 1, ReadOnly),                   // SNDLOWAT
@@ -118,7 +135,7 @@ static KNOWN: &[Known] = &[
     row(level::SOCKET, 46, ANY, 0, Range(0, i32::MAX)),         // BUSY_POLL
     row(level::SOCKET, 49, ANY, 0, ANY_INT),                    // INCOMING_CPU
     row(level::TCP, 1, TCP, 0, Bool),                           // NODELAY
-    row(level::TCP, 2, TCP, 32_741, Range(88, 32_767)),         // MAXSEG
+    row(level::TCP, 2, TCP, 536, Range(88, 32_767)), // MAXSEG
     row(level::TCP, 3, TCP, 0, Bool),                           // CORK
     row(level::TCP, 4, TCP, 7200, Range(1, 32_767)),            // KEEPIDLE
     row(level::TCP, 5, TCP, 75, Range(1, 32_767)),              // KEEPINTVL
@@ -163,8 +180,9 @@ static KNOWN: &[Known] = &[
 ];
 
 /// Option values of one socket.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Options {
+    kind: Kind,
     /// Those that differ from their default.
     set: Vec<(i32, i32, i32)>,
     /// SO_RCVTIMEO in ns.
@@ -179,16 +197,24 @@ pub struct Options {
 
 impl Options {
     /// All at their default.
-    pub fn new(owner: Credentials) -> Options {
-        Options { owner, ..Options::default() }
+    pub fn new(kind: Kind, owner: Credentials) -> Options {
+        Options {
+            kind,
+            set: Vec::new(),
+            receive_timeout: None,
+            send_timeout: None,
+            linger: None,
+            owner,
+        }
+    }
+
+    fn explicit(&self, level: i32, name: i32) -> Option<i32> {
+        self.set.iter().find(|(l, n, _)| (*l, *n) == (level, name)).map(|(_, _, value)| *value)
     }
 
     fn value(&self, level: i32, name: i32) -> i32 {
-        let set = self.set.iter().find(|(l, n, _)| (*l, *n) == (level, name));
-        let default = || KNOWN.iter().find(|known| (known.level, known.name) == (level, name));
-        set.map(|(_, _, value)| *value)
-            .or_else(|| default().map(|known| known.default))
-            .unwrap_or_default()
+        let default = || row_of(self.kind, level, name).map(|known| known.default);
+        self.explicit(level, name).or_else(default).unwrap_or_default()
     }
 
     fn store(&mut self, level: i32, name: i32, value: i32) {
@@ -242,6 +268,17 @@ impl Options {
         self.value(level::SOCKET, so::RCVBUF) as usize
     }
 
+    /// Bytes a TCP connection may have on their way for its sender: Linux adapts a buffer's size to
+    /// the connection unless it was set.
+    pub fn send_window(&self) -> usize {
+        self.explicit(level::SOCKET, so::SNDBUF).map_or(ADAPTED, |size| size as usize)
+    }
+
+    /// The same for its receiver.
+    pub fn receive_window(&self) -> usize {
+        self.explicit(level::SOCKET, so::RCVBUF).map_or(ADAPTED, |size| size as usize)
+    }
+
     /// When a receive that starts now times out.
     pub fn receive_deadline(&self) -> Option<u64> {
         self.receive_timeout.map(|ns| monotonic_ns().saturating_add(ns))
@@ -253,30 +290,34 @@ impl Options {
     }
 }
 
-fn kind_bit(socket: &dyn Socket) -> u8 {
-    match (socket.domain(), socket.socket_type()) {
-        (family::UNIX, _) => UNIX,
-        (family::NETLINK, _) => NETLINK,
-        (_, SocketType::Stream) => TCP,
-        _ => UDP,
-    }
+fn row_of(kind: Kind, level: i32, name: i32) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| {
+        (known.level, known.name) == (level, name) && known.sockets & kind as u8 != 0
+    })
 }
 
-fn known(socket: &dyn Socket, level: i32, name: i32) -> Result<&'static Known> {
-    if level == level::IPV6 && socket.domain() != family::INET6 {
-        return Err(Errno::ENOPROTOOPT);
+/// The row of an option, or the error that Linux's layers of protocols answer for want of one:
+/// `foreign` for a level that is none of the socket's.
+fn known(
+    socket: &dyn Socket,
+    kind: Kind,
+    level: i32,
+    name: i32,
+    foreign: Errno,
+) -> Result<&'static Known> {
+    let ipv6 = socket.domain() == family::INET6;
+    let own = match (kind, level) {
+        (_, level::SOCKET) => true,
+        (Kind::Unix, _) => return Err(Errno::EOPNOTSUPP),
+        (Kind::Tcp, level::TCP) | (Kind::Udp, level::UDP) => true,
+        (Kind::Tcp | Kind::Udp, level::IP) => true,
+        (Kind::Tcp | Kind::Udp, _) => ipv6,
+        (Kind::Netlink, _) => true,
+    };
+    if !own {
+        return Err(foreign);
     }
-    KNOWN
-        .iter()
-        .find(|known| {
-            (known.level, known.name) == (level, name) && known.sockets & kind_bit(socket) != 0
-        })
-        .ok_or(match (level, kind_bit(socket)) {
-            (level::SOCKET | level::IP | level::IPV6 | level::TCP, TCP | UDP) => Errno::ENOPROTOOPT,
-            (level::SOCKET, _) => Errno::ENOPROTOOPT,
-            (_, UNIX) => Errno::EOPNOTSUPP,
-            _ => Errno::ENOPROTOOPT,
-        })
+    row_of(kind, level, name).ok_or(Errno::ENOPROTOOPT)
 }
 
 fn int(bytes: &[u8]) -> Result<i32> {
@@ -313,6 +354,7 @@ fn timeval(timeout: Option<u64>) -> Vec<u8> {
 /// setsockopt.
 pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<()> {
     let mut options = socket.options().lock();
+    let kind = options.kind;
     match (level, name) {
         (level::SOCKET, so::LINGER) => {
             let on = int(value)?;
@@ -328,6 +370,7 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
             options.send_timeout = timeout(value)?;
             return Ok(());
         }
+        (level::SOCKET, so::REUSEPORT) if kind == Kind::Unix => return Err(Errno::EOPNOTSUPP),
         (level::SOCKET, so::SNDBUFFORCE | so::RCVBUFFORCE) => {
             let name = if name == so::SNDBUFFORCE { so::SNDBUF } else { so::RCVBUF };
             let size = int(value)?.clamp(2304, BUFFER_MAX * 16);
@@ -341,13 +384,13 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
         // Joining (and leaving) a multicast group: the loopback interface has none.
         (level::IP, 35 | 39) | (level::IPV6, 20) => return Err(Errno::ENODEV),
         (level::IP, 36 | 40) | (level::IPV6, 21) => return Err(Errno::EADDRNOTAVAIL),
-        (level::TCP, TCP_CONGESTION) if kind_bit(socket) == TCP => {
+        (level::TCP, TCP_CONGESTION) if kind == Kind::Tcp => {
             // The one algorithm there is to name.
             return if value.starts_with(b"cubic") { Ok(()) } else { Err(Errno::ENOENT) };
         }
         _ => {}
     }
-    let known = known(socket, level, name)?;
+    let known = known(socket, kind, level, name, Errno::ENOPROTOOPT)?;
     // Options of IP also come as a single byte.
     let value = match (level, value) {
         (level::IP, [byte, rest @ ..]) if rest.len() < 3 => i32::from(*byte),
@@ -379,6 +422,7 @@ fn is_bound(socket: &dyn Socket) -> bool {
 pub fn get(socket: &dyn Socket, level: i32, name: i32) -> Result<Vec<u8>> {
     let number = |value: i32| Ok(value.to_ne_bytes().to_vec());
     let options = || socket.options().lock();
+    let kind = options().kind;
     match (level, name) {
         (level::SOCKET, so::TYPE) => number(socket.socket_type() as i32),
         (level::SOCKET, so::ERROR) => number(socket.take_error().map_or(0, Errno::code)),
@@ -397,14 +441,14 @@ pub fn get(socket: &dyn Socket, level: i32, name: i32) -> Result<Vec<u8>> {
             let peer = socket.peer_credentials().unwrap_or(nobody);
             Ok([peer.pid, peer.uid, peer.gid].iter().flat_map(|word| word.to_ne_bytes()).collect())
         }
-        (level::TCP, TCP_CONGESTION) if kind_bit(socket) == TCP => {
+        (level::TCP, TCP_CONGESTION) if kind == Kind::Tcp => {
             let mut name = b"cubic".to_vec();
             name.resize(16, 0);
             Ok(name)
         }
-        (level::TCP, TCP_INFO) if kind_bit(socket) == TCP => Ok(tcp_info(socket)),
+        (level::TCP, TCP_INFO) if kind == Kind::Tcp => Ok(tcp_info(socket)),
         _ => {
-            let known = known(socket, level, name)?;
+            let known = known(socket, kind, level, name, Errno::EOPNOTSUPP)?;
             number(options().value(known.level, known.name))
         }
     }

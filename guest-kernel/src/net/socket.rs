@@ -201,6 +201,11 @@ impl SocketFile {
 }
 
 impl File for SocketFile {
+    fn deadlines(&self) -> [Option<u64>; 2] {
+        let options = self.socket.options().lock();
+        [options.receive_deadline(), options.send_deadline()]
+    }
+
     fn read_at(&self, dst: &mut Destination<'_>, _offset: u64) -> Result<usize> {
         if dst.remaining() == 0 && self.socket.socket_type().is_stream() {
             return Ok(0);

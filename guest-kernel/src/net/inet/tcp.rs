@@ -13,7 +13,7 @@ use crate::net::address::Address;
 use crate::net::buffer::Buffer;
 use crate::net::inet::ports::{Lease, Ports};
 use crate::net::inet::{EVERYTHING, READABLE, WRITABLE, unbound};
-use crate::net::options::Options;
+use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
@@ -38,6 +38,8 @@ enum Role {
     Connecting { remote: SocketAddr },
     /// Has a peer, which may be gone. `announced`: connect has returned success.
     Connected { peer: Weak<TcpSocket>, remote: SocketAddr, announced: bool },
+    /// A connect failed, and no later one has been told so yet.
+    Failed,
     /// Was reset.
     Closed,
 }
@@ -68,7 +70,7 @@ pub struct TcpSocket {
 impl TcpSocket {
     /// A socket of AF_INET or AF_INET6, made by `owner`.
     pub fn new(domain: u16, owner: Credentials) -> Arc<TcpSocket> {
-        TcpSocket::with_options(domain, Options::new(owner))
+        TcpSocket::with_options(domain, Options::new(Kind::Tcp, owner))
     }
 
     fn with_options(domain: u16, options: Options) -> Arc<TcpSocket> {
@@ -101,7 +103,7 @@ impl TcpSocket {
 
     /// Bytes that may be on their way to `peer`: what Linux would keep in both sockets' buffers.
     fn window(&self, peer: &TcpSocket) -> usize {
-        self.options.lock().send_buffer() + peer.options.lock().receive_buffer()
+        self.options.lock().send_window() + peer.options.lock().receive_window()
     }
 
     /// Whether poll says that this socket can send to `peer`: a third of the window is free.
@@ -194,7 +196,7 @@ impl Socket for TcpSocket {
                 return events;
             }
             Role::Connecting { .. } => return events,
-            Role::Idle | Role::Closed => events |= PollEvents::HUP,
+            Role::Idle | Role::Failed | Role::Closed => events |= PollEvents::HUP,
             Role::Connected { .. } => {}
         }
         let no_more = state.fin || state.shut_read;

@@ -116,7 +116,10 @@ fn nobody_listening_refuses() {
     let events = client.poll();
     assert!(events.contains(PollEvents::ERR | PollEvents::HUP | PollEvents::OUT | PollEvents::IN));
     assert_eq!(client.take_error(), Some(Errno::ECONNREFUSED));
-    // The socket can be tried again, and blocking callers get the error from connect.
+    assert_eq!(receive(&*client, 1).unwrap(), b"");
+    assert_eq!(errno(send(&*client, b"x")), Errno::EPIPE);
+    // The next connect is told of the failure, if nobody was; then it can be tried again.
+    assert_eq!(errno(client.connect(address.clone())), Errno::ECONNABORTED);
     assert_eq!(errno(client.connect(address.clone())), Errno::EINPROGRESS);
     assert_eq!(errno(client.connect(address)), Errno::ECONNREFUSED);
     assert_eq!(errno(client.connect(at("10.0.0.1:80"))), Errno::ENETUNREACH);
@@ -171,6 +174,17 @@ fn lingering_zero_resets() {
     options::set(&*server, level::SOCKET, 13, &linger).unwrap();
     drop(server);
     assert_eq!(errno(receive(&*client, 9)), Errno::ECONNRESET);
+}
+
+#[test]
+fn connecting_to_nothing_resets_and_frees_the_socket() {
+    let (client, server) = connected();
+    client.connect(Address::Unspecified).unwrap();
+    assert_eq!(errno(receive(&*server, 9)), Errno::ECONNRESET);
+    assert_eq!(errno(client.peer_address()), Errno::ENOTCONN);
+    let (_listener, address) = listener(1);
+    assert_eq!(errno(client.connect(address.clone())), Errno::EINPROGRESS);
+    client.connect(address).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::net::inet::ports::{Lease, Ports};
 use crate::net::inet::{
     EVERYTHING, READABLE, WRITABLE, check_family, route, source_for, unbound,
 };
-use crate::net::options::Options;
+use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
@@ -51,7 +51,7 @@ impl UdpSocket {
         Arc::new_cyclic(|me| UdpSocket {
             me: me.clone(),
             domain,
-            options: Lock::new(Options::new(owner)),
+            options: Lock::new(Options::new(Kind::Udp, owner)),
             queue: WaitQueue::new(),
             state: Lock::default(),
         })
@@ -261,7 +261,10 @@ impl Socket for UdpSocket {
             }
             match state.incoming.pop() {
                 Some(segment) => segment,
-                None if state.shut_read => return Ok(Received::default()),
+                // Only who would wait learns that there is nothing to wait for.
+                None if state.shut_read && !flags.contains(MessageFlags::DONTWAIT) => {
+                    return Ok(Received::default());
+                }
                 None => return Err(Errno::EAGAIN),
             }
         };

@@ -15,7 +15,7 @@ use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::address::{Address, UnixAddress, family};
 use crate::net::buffer::Buffer;
-use crate::net::options::Options;
+use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
@@ -75,7 +75,7 @@ impl UnixSocket {
         Arc::new_cyclic(|me| UnixSocket {
             me: me.clone(),
             kind,
-            options: Lock::new(Options::new(owner)),
+            options: Lock::new(Options::new(Kind::Unix, owner)),
             queue: WaitQueue::new(),
             state: Lock::new(State {
                 name: UnixAddress::Unnamed,
@@ -125,15 +125,20 @@ impl UnixSocket {
     fn can_send_to(&self, peer: &UnixSocket) -> bool {
         let limit = self.send_buffer();
         let state = peer.state.lock();
+        state.incoming.cost() * 4 <= limit && !self.crowds(peer, &state)
+    }
+
+    /// Whether `other`, whose state is given, has too many datagrams to take one from here. Two
+    /// sockets connected to each other may send as much as their buffers hold.
+    fn crowds(&self, other: &UnixSocket, state: &State) -> bool {
         let back_to_me = match &state.role {
             Role::Connected { peer, .. } => peer.ptr_eq(&self.me),
             _ => false,
         };
-        // A datagram socket that is connected back cannot deadlock, says Linux.
-        let crowded = self.kind == SocketType::Datagram
+        self.kind == SocketType::Datagram
             && !back_to_me
-            && state.incoming.messages() > MAX_MESSAGES;
-        state.incoming.len() * 4 <= limit && !crowded
+            && !core::ptr::eq(self, other)
+            && state.incoming.messages() > MAX_MESSAGES
     }
 
     /// To be woken with OUT when `other` has room again.

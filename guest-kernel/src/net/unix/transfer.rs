@@ -1,6 +1,6 @@
 //! Sending and receiving.
 
-use super::{MAX_MESSAGES, READABLE, Role, State, UnixSocket, WRITABLE, names};
+use super::{READABLE, Role, State, UnixSocket, WRITABLE, names};
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::address::{Address, UnixAddress};
@@ -9,6 +9,9 @@ use crate::net::socket::{
     Ancillary, Credentials, MessageFlags, Outgoing, Received, SocketType,
 };
 use alloc::sync::Arc;
+
+/// A stream that may send at all may send this much.
+const LEAST_SEND: usize = 16 << 10;
 
 /// What SCM_CREDENTIALS says when the sender's are not known.
 const NOBODY: Credentials = Credentials { pid: 0, uid: 65_534, gid: 65_534 };
@@ -66,11 +69,12 @@ impl UnixSocket {
             if state.shut_read {
                 return Err(Errno::EPIPE);
             }
-            limit.saturating_sub(state.incoming.len())
+            match limit.checked_sub(state.incoming.cost()) {
+                None | Some(0) => return Err(Errno::EAGAIN),
+                // As on Linux, what is begun may exceed the limit.
+                Some(left) => left.max(LEAST_SEND),
+            }
         };
-        if room == 0 {
-            return Err(Errno::EAGAIN);
-        }
         let ancillary = self.outgoing(&peer, message);
         let sent = buffer::send_stream(src, room, ancillary, |segment| {
             peer.state.lock().incoming.push(segment, true)
@@ -160,14 +164,9 @@ impl UnixSocket {
         if self.kind == SocketType::Datagram && !self.may_send_to(&other) {
             return Err(Errno::EPERM);
         }
-        let to_myself = core::ptr::eq(self, Arc::as_ptr(&other));
         let (shut, full) = {
             let state = other.state.lock();
-            let bytes = state.incoming.len();
-            let crowded = self.kind == SocketType::Datagram
-                && state.incoming.messages() > MAX_MESSAGES
-                && !to_myself;
-            (state.shut_read, crowded || (bytes > 0 && bytes + length > limit))
+            (state.shut_read, state.incoming.cost() >= limit || self.crowds(&other, &state))
         };
         if shut {
             return Err(Errno::EPIPE);
@@ -193,6 +192,7 @@ impl UnixSocket {
         flags: MessageFlags,
     ) -> Result<Received> {
         let peek = flags.contains(MessageFlags::PEEK);
+        let waits = !flags.contains(MessageFlags::DONTWAIT);
         let segment = {
             let mut state = self.state.lock();
             if self.has_connections() && !matches!(state.role, Role::Connected { .. }) {
@@ -203,8 +203,10 @@ impl UnixSocket {
                 None => {
                     return match (state.error.take(), state.shut_read) {
                         (Some(error), _) => Err(error),
-                        (None, true) => Ok(Received::default()),
-                        (None, false) => Err(Errno::EAGAIN),
+                        // Only who would wait learns that there is nothing to wait for, unless it
+                        // is the end of a connection.
+                        (None, true) if waits || self.has_connections() => Ok(Received::default()),
+                        (None, _) => Err(Errno::EAGAIN),
                     };
                 }
             }

@@ -70,7 +70,7 @@ fn split_type(kind: i32) -> Result<(SocketType, OpenFlags)> {
         2 => SocketType::Datagram,
         3 => SocketType::Raw,
         5 => SocketType::SeqPacket,
-        4 => return Err(Errno::ESOCKTNOSUPPORT),
+        0..=10 => return Err(Errno::ESOCKTNOSUPPORT),
         _ => return Err(Errno::EINVAL),
     };
     Ok((kind, OpenFlags::from_bits_retain(flags)))
@@ -134,16 +134,29 @@ pub fn socketpair(
     install_pair(ctx, (a, OpenFlags::RDWR), (b, OpenFlags::RDWR), flags, fds)
 }
 
-/// Reads an address of `len` bytes.
-fn read_address(ctx: &Ctx, addr: UserAddr, len: u32) -> Result<Address> {
-    let len = len as usize;
-    if len > MAX_LEN {
+/// Reads an address for `target`. `strict`: an AF_INET6 socket wants an AF_INET6 address, not also
+/// an AF_INET one.
+fn address_for(
+    ctx: &Ctx,
+    target: &Target,
+    addr: UserAddr,
+    len: u32,
+    strict: bool,
+) -> Result<Address> {
+    if len as usize > MAX_LEN {
         return Err(Errno::EINVAL);
     }
-    let mut bytes = [0; MAX_LEN];
-    let bytes = bytes.get_mut(..len).ok_or(Errno::EINVAL)?;
-    ctx.read_bytes(addr.0, bytes)?;
-    Address::parse(bytes)
+    let mut bytes = alloc::vec![0; len as usize];
+    ctx.read_bytes(addr.0, &mut bytes)?;
+    let family = bytes.first_chunk().map_or(family::UNSPEC, |bytes| u16::from_ne_bytes(*bytes));
+    match (target.socket.domain(), family) {
+        // Mapped or not, it is of the wrong family.
+        (family::INET, family::INET6) => return Err(Errno::EAFNOSUPPORT),
+        (family::INET6, family::INET) if strict && bytes.len() < 24 => return Err(Errno::EINVAL),
+        (family::INET6, family::INET) if strict => return Err(Errno::EAFNOSUPPORT),
+        _ => {}
+    }
+    Address::parse(&bytes)
 }
 
 /// Stores an address, cut to the `*len` bytes there are, and its whole length in `*len`.
@@ -180,7 +193,7 @@ fn resolve(ctx: &Ctx, address: Address) -> Result<Address> {
 /// bind(2). A path gets a socket inode, which must not exist yet.
 pub fn bind(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
     let target = Target::of(ctx, fd)?;
-    let address = read_address(ctx, addr, len)?;
+    let address = address_for(ctx, &target, addr, len, true)?;
     let Address::Unix(UnixAddress::Path { path, .. }) = address else {
         target.socket.bind(address)?;
         return Ok(0);
@@ -254,7 +267,8 @@ pub fn accept4(
 /// connect(2).
 pub fn connect(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
     let target = Target::of(ctx, fd)?;
-    let address = resolve(ctx, read_address(ctx, addr, len)?)?;
+    let strict = target.socket.socket_type().is_stream();
+    let address = resolve(ctx, address_for(ctx, &target, addr, len, strict)?)?;
     let socket = &target.socket;
     if target.nonblocking() {
         socket.connect(address)?;

@@ -1,7 +1,7 @@
 //! Send and receive calls.
 
 use super::message::{MsgHdr, read_control, read_header, write_control};
-use super::{Target, credentials, read_address, resolve, write_address};
+use super::{Target, address_for, credentials, resolve, write_address};
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source, UserRange};
 use crate::net::address::{Address, MAX_LEN};
@@ -100,6 +100,7 @@ fn receive(
     if dst.remaining() == 0 && socket.socket_type().is_stream() {
         return Ok(Received::default());
     }
+    let flags = if nonblocking { flags | MessageFlags::DONTWAIT } else { flags };
     let mut total: Option<Received> = None;
     loop {
         let queue = Some(socket.queue());
@@ -152,7 +153,7 @@ pub fn sendto(
     let target = Target::of(ctx, fd)?;
     let to = match addr.is_null() {
         true => None,
-        false => Some(resolve(ctx, read_address(ctx, addr, addr_len)?)?),
+        false => Some(resolve(ctx, address_for(ctx, &target, addr, addr_len, false)?)?),
     };
     let ancillary = Ancillary { credentials: Some(credentials(ctx)), ..Ancillary::default() };
     let flags = MessageFlags::from_bits_retain(flags.0);
@@ -187,7 +188,7 @@ fn send_message(ctx: &Ctx, target: &Target, header: &MsgHdr, flags: Flags) -> Re
         true => None,
         false => {
             let len = header.name_len.min(MAX_LEN as u32);
-            Some(resolve(ctx, read_address(ctx, UserAddr(header.name), len)?)?)
+            Some(resolve(ctx, address_for(ctx, target, UserAddr(header.name), len, false)?)?)
         }
     };
     let ranges = buffers(ctx, header)?;

@@ -57,7 +57,7 @@ impl TcpSocket {
 
     pub(super) fn start_listening(&self, backlog: usize) -> Result<()> {
         match &mut self.state.lock().role {
-            Role::Idle => {}
+            Role::Idle | Role::Failed => {}
             Role::Listening { backlog: old, .. } => {
                 *old = backlog;
                 return Ok(());
@@ -76,25 +76,28 @@ impl TcpSocket {
 
     /// The first call starts connecting and answers EINPROGRESS; later ones tell what came of it.
     pub(super) fn start_connecting(&self, address: Address) -> Result<()> {
+        if let Address::Unspecified = address {
+            return self.disconnect();
+        }
         {
             let mut state = self.state.lock();
-            if let Some(error) = state.error.take() {
-                return Err(error);
-            }
             match &mut state.role {
                 Role::Idle => {}
+                Role::Failed => {
+                    state.role = Role::Idle;
+                    // Somebody may have asked for SO_ERROR in between.
+                    return Err(state.error.take().unwrap_or(Errno::ECONNABORTED));
+                }
                 Role::Connecting { .. } => return Err(Errno::EALREADY),
                 Role::Connected { announced, .. } => {
                     let was = core::mem::replace(announced, true);
                     return if was { Err(Errno::EISCONN) } else { Ok(()) };
                 }
-                Role::Listening { .. } => return Err(Errno::EISCONN),
-                Role::Closed => return Err(Errno::ECONNABORTED),
+                Role::Listening { .. } | Role::Closed => return Err(Errno::EISCONN),
             }
         }
         let remote = match address {
             Address::Inet(remote) => remote,
-            Address::Unspecified => return Ok(()),
             _ => return Err(Errno::EAFNOSUPPORT),
         };
         check_family(self.domain, self.options.lock().v6_only(), remote.ip())?;
@@ -126,11 +129,44 @@ impl TcpSocket {
         Err(Errno::EINPROGRESS)
     }
 
+    /// connect to AF_UNSPEC: the connection is reset, and the socket as new but for its port.
+    fn disconnect(&self) -> Result<()> {
+        let (old, unread, lease) = {
+            let mut state = self.state.lock();
+            state.error = None;
+            state.fin = false;
+            state.shut_read = false;
+            state.shut_write = false;
+            let unread = core::mem::take(&mut state.incoming);
+            let lease = state.lease.clone();
+            state.local = lease.as_ref().map(|lease| lease.local);
+            (core::mem::replace(&mut state.role, Role::Idle), unread, lease)
+        };
+        drop(unread);
+        match old {
+            Role::Connected { peer, .. } => {
+                if let Some(peer) = peer.upgrade() {
+                    peer.reset(Errno::ECONNRESET);
+                }
+            }
+            Role::Listening { pending, waiting, .. } => {
+                if let Some(lease) = lease {
+                    PORTS.listen(&lease, false)?;
+                }
+                drop(pending);
+                refuse(waiting);
+            }
+            _ => {}
+        }
+        self.queue.wake(EVERYTHING);
+        Ok(())
+    }
+
     /// A connect failed: the socket can try again.
     fn fail(&self, error: Errno) {
         {
             let mut state = self.state.lock();
-            state.role = Role::Idle;
+            state.role = Role::Failed;
             state.error = Some(error);
             state.fin = true;
             state.shut_write = true;

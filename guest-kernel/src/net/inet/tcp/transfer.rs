@@ -59,7 +59,7 @@ impl TcpSocket {
                 return Err(Errno::ENOTCONN);
             }
             if state.incoming.is_empty() {
-                let idle = matches!(state.role, Role::Idle);
+                let idle = matches!(state.role, Role::Idle | Role::Failed);
                 return match state.error.take() {
                     Some(error) => Err(error),
                     None if state.fin || state.shut_read => Ok(Received::default()),
