@@ -42,7 +42,12 @@ pub struct FdTable {
 
 impl Default for FdTable {
     fn default() -> Self {
-        FdTable { id: TableId::fresh(), slots: Vec::new(), limit: DEFAULT_LIMIT, lowest_free: 0 }
+        FdTable {
+            id: TableId::fresh(),
+            slots: Vec::new(),
+            limit: DEFAULT_LIMIT,
+            lowest_free: 0,
+        }
     }
 }
 
@@ -74,7 +79,10 @@ impl FdTable {
 
     fn slot(&self, fd: i32) -> Result<&Slot> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        self.slots.get(index).and_then(Option::as_ref).ok_or(Errno::EBADF)
+        self.slots
+            .get(index)
+            .and_then(Option::as_ref)
+            .ok_or(Errno::EBADF)
     }
 
     /// Puts `file` at the lowest free descriptor.
@@ -89,8 +97,15 @@ impl FdTable {
         file: Arc<OpenFile>,
         close_on_exec: bool,
     ) -> Result<i32> {
-        let start = usize::try_from(min).unwrap_or(usize::MAX).max(self.lowest_free);
-        let taken = self.slots.iter().skip(start).take_while(|slot| slot.is_some()).count();
+        let start = usize::try_from(min)
+            .unwrap_or(usize::MAX)
+            .max(self.lowest_free);
+        let taken = self
+            .slots
+            .iter()
+            .skip(start)
+            .take_while(|slot| slot.is_some())
+            .count();
         let index = start + taken;
         if index as u64 >= self.limit {
             return Err(Errno::EMFILE);
@@ -98,13 +113,24 @@ impl FdTable {
         if start == self.lowest_free {
             self.lowest_free = index + 1;
         }
-        self.store(index, Slot { file, close_on_exec });
+        self.store(
+            index,
+            Slot {
+                file,
+                close_on_exec,
+            },
+        );
         Ok(index as i32)
     }
 
     /// EMFILE if [`FdTable::insert`] would fail: to be known before a file is created.
     pub fn check_room(&self) -> Result<()> {
-        let used = self.slots.iter().skip(self.lowest_free).take_while(|s| s.is_some()).count();
+        let used = self
+            .slots
+            .iter()
+            .skip(self.lowest_free)
+            .take_while(|s| s.is_some())
+            .count();
         match ((self.lowest_free + used) as u64) < self.limit {
             true => Ok(()),
             false => Err(Errno::EMFILE),
@@ -129,13 +155,25 @@ impl FdTable {
         if index as u64 >= self.limit {
             return Err(Errno::EBADF);
         }
-        Ok(self.store(index, Slot { file, close_on_exec }).map(|slot| slot.file))
+        Ok(self
+            .store(
+                index,
+                Slot {
+                    file,
+                    close_on_exec,
+                },
+            )
+            .map(|slot| slot.file))
     }
 
     /// Takes out `fd`.
     pub fn remove(&mut self, fd: i32) -> Result<Arc<OpenFile>> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        let slot = self.slots.get_mut(index).and_then(Option::take).ok_or(Errno::EBADF)?;
+        let slot = self
+            .slots
+            .get_mut(index)
+            .and_then(Option::take)
+            .ok_or(Errno::EBADF)?;
         self.lowest_free = self.lowest_free.min(index);
         Ok(slot.file)
     }
@@ -149,7 +187,13 @@ impl FdTable {
     /// Marks every descriptor from `first` to `last` close-on-exec.
     pub fn set_range_close_on_exec(&mut self, first: u32, last: u32) {
         let (first, last) = (first as usize, last as usize);
-        for slot in self.slots.iter_mut().take(last.saturating_add(1)).skip(first).flatten() {
+        for slot in self
+            .slots
+            .iter_mut()
+            .take(last.saturating_add(1))
+            .skip(first)
+            .flatten()
+        {
             slot.close_on_exec = true;
         }
     }
@@ -183,7 +227,11 @@ impl FdTable {
     /// Sets whether `fd` is closed by exec.
     pub fn set_close_on_exec(&mut self, fd: i32, close: bool) -> Result<()> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        let slot = self.slots.get_mut(index).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
+        let slot = self
+            .slots
+            .get_mut(index)
+            .and_then(Option::as_mut)
+            .ok_or(Errno::EBADF)?;
         slot.close_on_exec = close;
         Ok(())
     }
@@ -227,7 +275,11 @@ pub struct FsContext {
 impl FsContext {
     /// At `root`, with the usual umask.
     pub fn new(root: Arc<dyn Inode>) -> Self {
-        FsContext { cwd: root.clone(), root, umask: Mode::new(0o022) }
+        FsContext {
+            cwd: root.clone(),
+            root,
+            umask: Mode::new(0o022),
+        }
     }
 }
 
@@ -265,7 +317,10 @@ mod tests {
         table.insert(file(), false).unwrap();
         table.insert(file(), false).unwrap();
         assert_eq!(table.insert(file(), false).err(), Some(Errno::EMFILE));
-        assert_eq!(table.insert_from(7, file(), false).err(), Some(Errno::EMFILE));
+        assert_eq!(
+            table.insert_from(7, file(), false).err(),
+            Some(Errno::EMFILE)
+        );
         assert_eq!(table.replace(2, file(), false).err(), Some(Errno::EBADF));
         assert!(table.replace(1, file(), false).unwrap().is_some());
     }

@@ -74,6 +74,16 @@ pub trait File: Send + Sync {
     /// Woken when readiness may have grown; `None`: always ready (regular files).
     fn wait_queue(&self) -> Option<&WaitQueue>;
 
+    /// When a read that starts now is to give up waiting (SO_RCVTIMEO), in monotonic ns.
+    fn read_deadline(&self) -> Option<u64> {
+        None
+    }
+
+    /// The same for a write (SO_SNDTIMEO).
+    fn write_deadline(&self) -> Option<u64> {
+        None
+    }
+
     /// For fstat.
     fn metadata(&self) -> Result<Metadata>;
 
@@ -98,6 +108,12 @@ pub trait File: Send + Sync {
         let _ = flags;
     }
 
+    /// Monotonic moments at which a read and a write that wait now give up (SO_RCVTIMEO,
+    /// SO_SNDTIMEO).
+    fn deadlines(&self) -> [Option<u64>; 2] {
+        [None, None]
+    }
+
     /// What `/proc/self/fd/N` shows when there is no path, e.g. `pipe:[12]`, `socket:[7]`,
     /// `anon_inode:[eventpoll]`.
     fn describe(&self) -> Vec<u8>;
@@ -116,8 +132,10 @@ pub struct OpenFile {
 }
 
 /// Flags fcntl(F_SETFL) can change.
-const SETTABLE: OpenFlags =
-    OpenFlags::APPEND.union(OpenFlags::NONBLOCK).union(OpenFlags::ASYNC).union(OpenFlags::NOATIME);
+const SETTABLE: OpenFlags = OpenFlags::APPEND
+    .union(OpenFlags::NONBLOCK)
+    .union(OpenFlags::ASYNC)
+    .union(OpenFlags::NOATIME);
 
 impl OpenFile {
     /// Opens `file` under absolute `path` (empty: none) with `flags`.
@@ -137,7 +155,13 @@ impl OpenFile {
             - OpenFlags::CLOEXEC;
         file.flags_changed(kept);
         let flags = AtomicU32::new(kept.bits());
-        let open = OpenFile { file, flags, offset: Lock::new(0), path, directory };
+        let open = OpenFile {
+            file,
+            flags,
+            offset: Lock::new(0),
+            path,
+            directory,
+        };
         open.notify(mask::OPEN);
         Arc::new(open)
     }
@@ -151,9 +175,10 @@ impl OpenFile {
             return;
         };
         inotify::notify_self(inode.id(), mask);
-        if let (Some(directory), Some(name)) =
-            (self.directory, self.path.rsplit(|&byte| byte == b'/').next())
-        {
+        if let (Some(directory), Some(name)) = (
+            self.directory,
+            self.path.rsplit(|&byte| byte == b'/').next(),
+        ) {
             let is_directory = inode.kind() == FileKind::Directory;
             inotify::notify_entry(directory, mask, 0, name, is_directory);
         }

@@ -52,7 +52,11 @@ impl fmt::Display for SetupError {
                 write!(f, "image for {}: {error}", path.escape_ascii())
             }
             SetupError::Path(path, error) => {
-                write!(f, "setting up {} in the guest: {error:?}", path.escape_ascii())
+                write!(
+                    f,
+                    "setting up {} in the guest: {error:?}",
+                    path.escape_ascii()
+                )
             }
         }
     }
@@ -74,7 +78,13 @@ pub fn init(setup: &Setup<'_>) -> Result<(), SetupError> {
     let dev: Arc<dyn Inode> = tree(b"/dev", None, setup.pages)?;
     devfs::populate(&dev, setup.channel).map_err(|e| SetupError::Path(b"/dev".to_vec(), e))?;
     mount_new(&root, b"/dev", dev, "devtmpfs", "devtmpfs")?;
-    mount_new(&root, b"/dev/shm", tree(b"/dev/shm", None, setup.pages)?, "tmpfs", "tmpfs")?;
+    mount_new(
+        &root,
+        b"/dev/shm",
+        tree(b"/dev/shm", None, setup.pages)?,
+        "tmpfs",
+        "tmpfs",
+    )?;
     mount_new(&root, b"/proc", procfs::proc_root(), "proc", "proc")?;
     mount_new(&root, b"/sys", procfs::sys_root(), "sysfs", "sysfs")?;
     for image in others {
@@ -124,7 +134,12 @@ fn mount_new(
 /// The directory at `path`, made with its parents if it is missing.
 fn make_directories(root: &Arc<dyn Inode>, path: &[u8], mode: u32) -> Result<Arc<dyn Inode>> {
     let mut at = root.clone();
-    for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/').skip(1) {
+    for (end, _) in path
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .skip(1)
+    {
         at = make_directory(root, &path[..end], 0o755)?;
     }
     if path.len() > 1 {
@@ -137,7 +152,9 @@ fn make_directory(root: &Arc<dyn Inode>, path: &[u8], mode: u32) -> Result<Arc<d
     let context = Context { root, start: root };
     let found = match path::walk(&context, path, Follow::Always)? {
         End::Here(inode, _) => inode,
-        End::Entry(path::Entry { inode: Some(inode), .. }) => inode,
+        End::Entry(path::Entry {
+            inode: Some(inode), ..
+        }) => inode,
         End::Entry(entry) => {
             let new = NewInode::of(FileKind::Directory, Mode::new(mode));
             entry.dir.create(&entry.name, &new)?
@@ -151,7 +168,11 @@ fn make_directory(root: &Arc<dyn Inode>, path: &[u8], mode: u32) -> Result<Arc<d
 }
 
 fn put_program(root: &Arc<dyn Inode>, path: &[u8], content: &[u8]) -> Result<()> {
-    let name_at = path.iter().rposition(|&byte| byte == b'/').ok_or(Errno::EINVAL)? + 1;
+    let name_at = path
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .ok_or(Errno::EINVAL)?
+        + 1;
     let (directory, name) = path.split_at(name_at);
     let directory = make_directories(root, directory.strip_suffix(b"/").unwrap_or(b""), 0o755)?;
     match directory.clone().unlink(name) {
@@ -159,7 +180,9 @@ fn put_program(root: &Arc<dyn Inode>, path: &[u8], content: &[u8]) -> Result<()>
         Err(error) => return Err(error),
     }
     let new = NewInode::of(FileKind::Regular, Mode::new(0o755));
-    let file = directory.create(name, &new)?.open(OpenFlags::WRONLY, path)?;
+    let file = directory
+        .create(name, &new)?
+        .open(OpenFlags::WRONLY, path)?;
     match file.write_at(&mut Source::kernel(content), 0)? {
         written if written == content.len() => Ok(()),
         _ => Err(Errno::ENOSPC),

@@ -24,7 +24,10 @@ impl InodeId {
     /// A fresh identity for an inode without a name (pipe, socket, epoll, memfd, ...).
     pub fn anonymous(dev: DeviceNumber) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        InodeId { dev, ino: NEXT.fetch_add(1, Ordering::Relaxed) }
+        InodeId {
+            dev,
+            ino: NEXT.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 
@@ -166,7 +169,10 @@ impl Time {
     /// Now, of the realtime clock.
     pub fn now() -> Self {
         let ns = crate::time::realtime_ns();
-        Time { sec: (ns / 1_000_000_000) as i64, nsec: (ns % 1_000_000_000) as u32 }
+        Time {
+            sec: (ns / 1_000_000_000) as i64,
+            nsec: (ns % 1_000_000_000) as u32,
+        }
     }
 }
 
@@ -269,8 +275,12 @@ impl Metadata {
         put(40, &self.size.to_le_bytes());
         put(48, &self.blocks.to_le_bytes());
         put(56, &ATTRIBUTES_MASK.to_le_bytes());
-        for (at, time) in [(64, self.atime), (80, self.btime), (96, self.ctime), (112, self.mtime)]
-        {
+        for (at, time) in [
+            (64, self.atime),
+            (80, self.btime),
+            (96, self.ctime),
+            (112, self.mtime),
+        ] {
             put(at, &time.sec.to_le_bytes());
             put(at + 8, &time.nsec.to_le_bytes());
         }
@@ -318,7 +328,14 @@ pub struct NewInode<'a> {
 impl NewInode<'_> {
     /// A file, directory, fifo or socket owned by root.
     pub fn of(kind: FileKind, mode: Mode) -> Self {
-        NewInode { kind, mode, uid: 0, gid: 0, rdev: DeviceNumber::default(), target: &[] }
+        NewInode {
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            rdev: DeviceNumber::default(),
+            target: &[],
+        }
     }
 }
 
@@ -508,7 +525,10 @@ mod tests {
 
     #[test]
     fn stat_has_the_fields_where_x86_64_wants_them() {
-        let id = InodeId { dev: DeviceNumber::new(0, 5), ino: 7 };
+        let id = InodeId {
+            dev: DeviceNumber::new(0, 5),
+            ino: 7,
+        };
         let mut meta = Metadata::anonymous(id, FileKind::Regular, 0o644);
         meta.size = 0x1234;
         meta.mtime = Time { sec: -2, nsec: 9 };

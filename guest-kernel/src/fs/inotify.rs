@@ -98,8 +98,12 @@ impl State {
             return;
         }
         if self.events.len() >= MAX_QUEUED {
-            let overflow =
-                Event { watch: -1, mask: mask::Q_OVERFLOW, cookie: 0, name: Box::default() };
+            let overflow = Event {
+                watch: -1,
+                mask: mask::Q_OVERFLOW,
+                cookie: 0,
+                name: Box::default(),
+            };
             if self.events.back() != Some(&overflow) {
                 self.events.push_back(overflow);
             }
@@ -113,7 +117,12 @@ impl State {
         if found {
             WATCHES.fetch_sub(1, Ordering::Relaxed);
             let name = Box::default();
-            self.push(Event { watch, mask: mask::IGNORED, cookie: 0, name });
+            self.push(Event {
+                watch,
+                mask: mask::IGNORED,
+                cookie: 0,
+                name,
+            });
         }
         found
     }
@@ -129,9 +138,17 @@ impl State {
             .collect();
         for (id, told) in &wanted {
             if *told {
-                self.push(Event { watch: *id, mask, cookie, name: name.into() });
+                self.push(Event {
+                    watch: *id,
+                    mask,
+                    cookie,
+                    name: name.into(),
+                });
             }
-            let once = self.watches.get(id).is_some_and(|w| w.mask & mask::ONESHOT != 0);
+            let once = self
+                .watches
+                .get(id)
+                .is_some_and(|w| w.mask & mask::ONESHOT != 0);
             if mask & DIES != 0 || once {
                 self.remove(*id);
             }
@@ -173,7 +190,11 @@ impl Inotify {
             if mask & mask::MASK_CREATE != 0 {
                 return Err(Errno::EEXIST);
             }
-            watch.mask = if mask & mask::MASK_ADD != 0 { watch.mask | kept } else { kept };
+            watch.mask = if mask & mask::MASK_ADD != 0 {
+                watch.mask | kept
+            } else {
+                kept
+            };
             return Ok(*id);
         }
         state.last_watch = state.last_watch.checked_add(1).ok_or(Errno::ENOSPC)?;
@@ -194,14 +215,20 @@ impl Inotify {
 
     fn unread(&self) -> usize {
         let state = self.state.lock();
-        state.events.iter().map(|event| EVENT_SIZE + event.padded_name()).sum()
+        state
+            .events
+            .iter()
+            .map(|event| EVENT_SIZE + event.padded_name())
+            .sum()
     }
 }
 
 impl Drop for Inotify {
     fn drop(&mut self) {
         WATCHES.fetch_sub(self.state.lock().watches.len(), Ordering::Relaxed);
-        INSTANCES.lock().retain(|instance| instance.strong_count() > 0);
+        INSTANCES
+            .lock()
+            .retain(|instance| instance.strong_count() > 0);
     }
 }
 
@@ -278,7 +305,11 @@ pub fn active() -> bool {
 
 /// Something happened to entry `name` of directory `directory`.
 pub fn notify_entry(directory: InodeId, mask: u32, cookie: u32, name: &[u8], is_directory: bool) {
-    let mask = if is_directory { mask | mask::ISDIR } else { mask };
+    let mask = if is_directory {
+        mask | mask::ISDIR
+    } else {
+        mask
+    };
     notify(directory, mask, cookie, name);
 }
 
@@ -291,8 +322,7 @@ fn notify(inode: InodeId, mask: u32, cookie: u32, name: &[u8]) {
     if !active() {
         return;
     }
-    let instances: Vec<Arc<Inotify>> =
-        INSTANCES.lock().iter().filter_map(Weak::upgrade).collect();
+    let instances: Vec<Arc<Inotify>> = INSTANCES.lock().iter().filter_map(Weak::upgrade).collect();
     for instance in instances {
         let told = instance.state.lock().tell(inode, mask, cookie, name);
         if told {
@@ -311,7 +341,9 @@ mod tests {
 
     fn read(instance: &Inotify) -> Vec<u8> {
         let mut buffer = [0; 512];
-        let n = instance.read_at(&mut Destination::kernel(&mut buffer), 0).unwrap_or(0);
+        let n = instance
+            .read_at(&mut Destination::kernel(&mut buffer), 0)
+            .unwrap_or(0);
         buffer[..n].to_vec()
     }
 
@@ -336,7 +368,10 @@ mod tests {
     fn a_watch_ends_with_its_inode() {
         let (instance, file) = (Inotify::new(), inode());
         let watch = instance.add_watch(file, mask::MODIFY).unwrap();
-        assert_eq!(instance.add_watch(file, mask::ATTRIB | mask::MASK_ADD), Ok(watch));
+        assert_eq!(
+            instance.add_watch(file, mask::ATTRIB | mask::MASK_ADD),
+            Ok(watch)
+        );
         assert_eq!(
             instance.add_watch(file, mask::ATTRIB | mask::MASK_CREATE),
             Err(Errno::EEXIST)

@@ -68,7 +68,12 @@ pub fn queue() -> &'static WaitQueue {
 
 /// A lock that stands in the way of `wanted`.
 pub fn conflicting(inode: InodeId, wanted: &FileLock) -> Option<FileLock> {
-    LOCKS.lock().get(&inode)?.iter().find(|held| held.conflicts(wanted)).copied()
+    LOCKS
+        .lock()
+        .get(&inode)?
+        .iter()
+        .find(|held| held.conflicts(wanted))
+        .copied()
 }
 
 /// Takes a lock, in place of what its owner has there; EAGAIN if another's is in the way.
@@ -121,10 +126,16 @@ fn cut(held: &mut Vec<FileLock>, range: &FileLock) -> bool {
         if inside {
             any = true;
             if lock.start < range.start {
-                rest.push(FileLock { end: range.start - 1, ..*lock });
+                rest.push(FileLock {
+                    end: range.start - 1,
+                    ..*lock
+                });
             }
             if lock.end > range.end {
-                rest.push(FileLock { start: range.end + 1, ..*lock });
+                rest.push(FileLock {
+                    start: range.end + 1,
+                    ..*lock
+                });
             }
         }
         !inside
@@ -175,7 +186,14 @@ mod tests {
     fn record(owner: u64, exclusive: bool, start: u64, end: u64) -> FileLock {
         // Owners no real table has.
         let owner = Owner::Table(TableId(u64::MAX - owner));
-        FileLock { owner, kind: Kind::Record, exclusive, start, end, pid: 1 }
+        FileLock {
+            owner,
+            kind: Kind::Record,
+            exclusive,
+            start,
+            end,
+            pid: 1,
+        }
     }
 
     #[test]
@@ -186,7 +204,10 @@ mod tests {
         assert_eq!(acquire(file, record(3, true, 20, 30)), Err(Errno::EAGAIN));
         acquire(file, record(3, true, 21, 30)).unwrap();
         assert_eq!(acquire(file, record(1, true, 0, 9)), Err(Errno::EAGAIN));
-        let flock = FileLock { kind: Kind::Whole, ..record(4, true, 0, u64::MAX) };
+        let flock = FileLock {
+            kind: Kind::Whole,
+            ..record(4, true, 0, u64::MAX)
+        };
         acquire(file, flock).unwrap();
         for owner in 1..5 {
             release_owner(record(owner, false, 0, 0).owner);
@@ -200,13 +221,22 @@ mod tests {
         acquire(file, record(11, true, 0, 99)).unwrap();
         release(file, &record(11, true, 40, 59));
         assert_eq!(conflicting(file, &record(12, false, 40, 59)), None);
-        assert_eq!(conflicting(file, &record(12, false, 0, 40)).unwrap().end, 39);
-        assert_eq!(conflicting(file, &record(12, false, 60, 60)).unwrap().start, 60);
+        assert_eq!(
+            conflicting(file, &record(12, false, 0, 40)).unwrap().end,
+            39
+        );
+        assert_eq!(
+            conflicting(file, &record(12, false, 60, 60)).unwrap().start,
+            60
+        );
         // A lock is replaced, not stacked: exclusive becomes shared.
         acquire(file, record(11, false, 0, u64::MAX)).unwrap();
         acquire(file, record(12, false, 0, u64::MAX)).unwrap();
         release_table(file, TableId(u64::MAX - 11));
-        assert_eq!(conflicting(file, &record(13, true, 0, 0)).unwrap().owner, record(12, true, 0, 0).owner);
+        assert_eq!(
+            conflicting(file, &record(13, true, 0, 0)).unwrap().owner,
+            record(12, true, 0, 0).owner
+        );
         release_table(file, TableId(u64::MAX - 12));
     }
 }

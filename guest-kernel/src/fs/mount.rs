@@ -36,19 +36,32 @@ pub fn mount(
     source: &'static str,
 ) -> Result<()> {
     if root.kind() != FileKind::Directory
-        || point.as_ref().is_some_and(|point| point.kind() != FileKind::Directory)
+        || point
+            .as_ref()
+            .is_some_and(|point| point.kind() != FileKind::Directory)
     {
         return Err(Errno::ENOTDIR);
     }
     let mut mounts = MOUNTS.lock();
     let id = FIRST_ID + mounts.len() as u32;
-    mounts.push(Mount { id, root, point, path: path.to_vec(), kind, source });
+    mounts.push(Mount {
+        id,
+        root,
+        point,
+        path: path.to_vec(),
+        kind,
+        source,
+    });
     Ok(())
 }
 
 /// The root directory of everything.
 pub fn root() -> Result<Arc<dyn Inode>> {
-    MOUNTS.lock().first().map(|mount| mount.root.clone()).ok_or(Errno::ENOENT)
+    MOUNTS
+        .lock()
+        .first()
+        .map(|mount| mount.root.clone())
+        .ok_or(Errno::ENOENT)
 }
 
 /// Every mount, in order.
@@ -73,19 +86,29 @@ pub fn covering(inode: Arc<dyn Inode>) -> Arc<dyn Inode> {
 /// mounted one.
 pub fn covered_by(root: InodeId) -> Option<Arc<dyn Inode>> {
     let mounts = MOUNTS.lock();
-    mounts.iter().find(|mount| mount.root.id() == root).and_then(|mount| mount.point.clone())
+    mounts
+        .iter()
+        .find(|mount| mount.root.id() == root)
+        .and_then(|mount| mount.point.clone())
 }
 
 /// Whether something is mounted over `inode`, or it is the root of a mount.
 pub fn is_mount(inode: InodeId) -> bool {
     MOUNTS.lock().iter().any(|mount| {
-        mount.root.id() == inode || mount.point.as_ref().is_some_and(|point| point.id() == inode)
+        mount.root.id() == inode
+            || mount
+                .point
+                .as_ref()
+                .is_some_and(|point| point.id() == inode)
     })
 }
 
 /// The number of the mount that `inode` is in, and whether it is its root.
 pub fn of(inode: InodeId) -> (u32, bool) {
     let mounts = MOUNTS.lock();
-    let found = mounts.iter().rev().find(|mount| mount.root.id().dev == inode.dev);
+    let found = mounts
+        .iter()
+        .rev()
+        .find(|mount| mount.root.id().dev == inode.dev);
     found.map_or((0, false), |mount| (mount.id, mount.root.id() == inode))
 }

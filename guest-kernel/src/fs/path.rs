@@ -83,7 +83,11 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
     }
     let mut rest = path.to_vec();
     let mut position = 0;
-    let mut at = if rest[0] == b'/' { context.root.clone() } else { context.start.clone() };
+    let mut at = if rest[0] == b'/' {
+        context.root.clone()
+    } else {
+        context.start.clone()
+    };
     let mut links = 0;
     loop {
         let (component, next) = match next_component(&rest, position) {
@@ -105,7 +109,12 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
                     Ok(inode) => mount::covering(inode),
                     Err(Errno::ENOENT) if last => {
                         let name = name.to_vec();
-                        return Ok(End::Entry(Entry { dir: at, name, inode: None, slash }));
+                        return Ok(End::Entry(Entry {
+                            dir: at,
+                            name,
+                            inode: None,
+                            slash,
+                        }));
                     }
                     Err(error) => return Err(error),
                 };
@@ -144,7 +153,12 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
                     }
                 } else if last {
                     let name = name.to_vec();
-                    return Ok(End::Entry(Entry { dir: at, name, inode: Some(inode), slash }));
+                    return Ok(End::Entry(Entry {
+                        dir: at,
+                        name,
+                        inode: Some(inode),
+                        slash,
+                    }));
                 } else {
                     at = inode;
                 }
@@ -158,7 +172,11 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
 /// callers that can't do with a file.
 pub fn resolve(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<Found> {
     match walk(context, path, follow)? {
-        End::Here(inode, shown) => Ok(Found { inode, entry: None, shown }),
+        End::Here(inode, shown) => Ok(Found {
+            inode,
+            entry: None,
+            shown,
+        }),
         End::Entry(entry) => entry.found(),
         End::File(_) => Err(Errno::ENXIO),
     }
@@ -174,10 +192,16 @@ pub struct Located {
 
 /// Resolves `path`, following links, for a process that stands at `fs`.
 pub fn locate(fs: &FsContext, path: &[u8]) -> Result<Located> {
-    let context = Context { root: &fs.root, start: &fs.cwd };
+    let context = Context {
+        root: &fs.root,
+        start: &fs.cwd,
+    };
     let found = resolve(&context, path, Follow::Always)?;
     let path = found.path(&fs.root);
-    Ok(Located { inode: found.inode, path })
+    Ok(Located {
+        inode: found.inode,
+        path,
+    })
 }
 
 /// Resolves `path` to an entry to be created, removed or renamed. `otherwise`: the error for a path
@@ -196,7 +220,11 @@ impl Entry {
         if self.slash {
             require_directory(&inode)?;
         }
-        Ok(Found { inode, entry: Some((self.dir, self.name)), shown: None })
+        Ok(Found {
+            inode,
+            entry: Some((self.dir, self.name)),
+            shown: None,
+        })
     }
 }
 
@@ -212,7 +240,11 @@ fn next_component(path: &[u8], position: usize) -> Option<(&[u8], usize)> {
     let rest = path.get(position..)?;
     let start = position + rest.iter().position(|&byte| byte != b'/')?;
     let rest = &path[start..];
-    let end = start + rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+    let end = start
+        + rest
+            .iter()
+            .position(|&byte| byte == b'/')
+            .unwrap_or(rest.len());
     Some((&path[start..end], end))
 }
 

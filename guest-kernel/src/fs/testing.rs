@@ -25,7 +25,10 @@ impl File for NullFile {
         None
     }
     fn metadata(&self) -> Result<Metadata> {
-        let id = InodeId { dev: DeviceNumber::ANONYMOUS, ino: 1 };
+        let id = InodeId {
+            dev: DeviceNumber::ANONYMOUS,
+            ino: 1,
+        };
         Ok(Metadata::anonymous(id, FileKind::Anonymous, 0o600))
     }
     fn describe(&self) -> Vec<u8> {

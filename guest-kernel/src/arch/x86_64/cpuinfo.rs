@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::arch::x86_64::{CpuidResult, __cpuid_count};
+use core::arch::x86_64::{__cpuid_count, CpuidResult};
 
 /// A register of a CPUID leaf.
 #[derive(Clone, Copy)]
@@ -14,8 +14,11 @@ enum Register {
 }
 use Register::{Ebx, Ecx, Edx};
 
+/// A bit, and Linux' name for it.
+type Feature = (u32, &'static str);
+
 /// Linux' names of features, by leaf, register and bit.
-const FEATURES: &[(u32, Register, &[(u32, &str)])] = &[
+const FEATURES: &[(u32, Register, &[Feature])] = &[
     (
         1,
         Edx,
@@ -41,7 +44,17 @@ const FEATURES: &[(u32, Register, &[(u32, &str)])] = &[
             (28, "ht"),
         ],
     ),
-    (0x8000_0001, Edx, &[(11, "syscall"), (20, "nx"), (26, "pdpe1gb"), (27, "rdtscp"), (29, "lm")]),
+    (
+        0x8000_0001,
+        Edx,
+        &[
+            (11, "syscall"),
+            (20, "nx"),
+            (26, "pdpe1gb"),
+            (27, "rdtscp"),
+            (29, "lm"),
+        ],
+    ),
     (
         1,
         Ecx,
@@ -64,7 +77,16 @@ const FEATURES: &[(u32, Register, &[(u32, &str)])] = &[
             (31, "hypervisor"),
         ],
     ),
-    (0x8000_0001, Ecx, &[(0, "lahf_lm"), (5, "abm"), (6, "sse4a"), (8, "3dnowprefetch")]),
+    (
+        0x8000_0001,
+        Ecx,
+        &[
+            (0, "lahf_lm"),
+            (5, "abm"),
+            (6, "sse4a"),
+            (8, "3dnowprefetch"),
+        ],
+    ),
     (
         7,
         Ebx,
@@ -95,13 +117,20 @@ fn leaf(leaf: u32) -> CpuidResult {
     let highest = __cpuid_count(leaf & 0x8000_0000, 0).eax;
     match leaf <= highest {
         true => __cpuid_count(leaf, 0),
-        false => CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 },
+        false => CpuidResult {
+            eax: 0,
+            ebx: 0,
+            ecx: 0,
+            edx: 0,
+        },
     }
 }
 
 fn text_of(words: &[u32]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ']).into()
+    String::from_utf8_lossy(&bytes)
+        .trim_matches(['\0', ' '])
+        .into()
 }
 
 /// The text of `/proc/cpuinfo` for the one vCPU, whose TSC runs at `khz`.
@@ -130,7 +159,9 @@ pub fn cpu_information(khz: u64) -> Vec<u8> {
                 Ecx => result.ecx,
                 Edx => result.edx,
             };
-            bits.iter().filter(move |(bit, _)| value >> bit & 1 != 0).map(|(_, name)| *name)
+            bits.iter()
+                .filter(move |(bit, _)| value >> bit & 1 != 0)
+                .map(|(_, name)| *name)
         })
         .collect();
     let cache_line = (signature.ebx >> 8 & 0xff) * 8;
@@ -143,7 +174,9 @@ pub fn cpu_information(khz: u64) -> Vec<u8> {
          clflush size\t: {cache_line}\ncache_alignment\t: {cache_line}\n\
          address sizes\t: {physical} bits physical, {linear} bits virtual\n\n",
         vendor = text_of(&[vendor.ebx, vendor.edx, vendor.ecx]),
-        brand = text_of(&brand),
+        brand = Some(text_of(&brand))
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "unknown".into()),
         stepping = signature.eax & 0xf,
         mhz = khz / 1000,
         fraction = khz % 1000,

@@ -28,19 +28,32 @@ pub fn console_input_queue() -> &'static WaitQueue {
 
 /// Says which of the streams 0 to 2 are terminals.
 pub(in crate::fs) fn set_terminals(terminals: [bool; 3]) {
-    let bits = terminals.iter().rev().fold(0, |bits, &is| bits << 1 | u32::from(is));
+    let bits = terminals
+        .iter()
+        .rev()
+        .fold(0, |bits, &is| bits << 1 | u32::from(is));
     TERMINALS.store(bits, Ordering::Relaxed);
 }
 
 /// The console's stream `fd`: 0 standard input, 1 output, 2 error.
 pub fn console(fd: u32) -> Arc<Console> {
-    let id = InodeId { dev: DeviceNumber::CONSOLE, ino: u64::from(fd) + 1 };
-    Arc::new(Console { id, stream: fd, terminal: TERMINALS.load(Ordering::Relaxed) & 1 << fd != 0 })
+    let id = InodeId {
+        dev: DeviceNumber::CONSOLE,
+        ino: u64::from(fd) + 1,
+    };
+    Arc::new(Console {
+        id,
+        stream: fd,
+        terminal: TERMINALS.load(Ordering::Relaxed) & 1 << fd != 0,
+    })
 }
 
 /// `/dev/tty`: the first stream that is a terminal.
 pub(super) fn controlling_terminal() -> Option<Arc<dyn File>> {
-    (0..3).map(console).find(|console| console.terminal).map(|console| console as Arc<dyn File>)
+    (0..3)
+        .map(console)
+        .find(|console| console.terminal)
+        .map(|console| console as Arc<dyn File>)
 }
 
 /// One of the standard streams.
@@ -77,7 +90,9 @@ static TERMIOS: Lock<[u8; TERMIOS_SIZE]> = Lock::new(default_termios());
 /// A terminal in its usual state: canonical input, echo, signals, 38400 baud, 8 bits.
 const fn default_termios() -> [u8; TERMIOS_SIZE] {
     let flags: [u32; 4] = [0o2400 | 0x4000, 0o5, 0o277, 0o105073];
-    let control = [3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0];
+    let control = [
+        3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0,
+    ];
     let mut out = [0; TERMIOS_SIZE];
     let mut i = 0;
     while i < 16 {
@@ -143,7 +158,10 @@ impl File for Console {
         Ok(match self.terminal {
             true => {
                 let meta = Metadata::anonymous(self.id, FileKind::CharDevice, 0o620);
-                Metadata { rdev: DeviceNumber::new(136, 0), ..meta }
+                Metadata {
+                    rdev: DeviceNumber::new(136, 0),
+                    ..meta
+                }
             }
             false => Metadata::anonymous(self.id, FileKind::Fifo, 0o600),
         })
@@ -151,7 +169,11 @@ impl File for Console {
 
     fn ioctl(&self, space: &AddressSpace, command: u32, arg: u64) -> Result<u64> {
         if command == request::FIONREAD {
-            let unread = if self.stream == 0 && INPUT.ready() { INPUT.unread() } else { 0 };
+            let unread = if self.stream == 0 && INPUT.ready() {
+                INPUT.unread()
+            } else {
+                0
+            };
             return put(space, arg, &(unread as u32).to_le_bytes());
         }
         if !self.terminal {
@@ -171,9 +193,11 @@ impl File for Console {
             // Rows, columns; the host does not tell, so the classic size.
             request::TIOCGWINSZ => put(space, arg, &[24, 0, 80, 0, 0, 0, 0, 0]),
             request::TIOCSWINSZ => get(space, arg, &mut [0; 8]).map(|()| 0),
-            request::TIOCGPGRP => {
-                put(space, arg, &FOREGROUND.load(Ordering::Relaxed).max(1).to_le_bytes())
-            }
+            request::TIOCGPGRP => put(
+                space,
+                arg,
+                &FOREGROUND.load(Ordering::Relaxed).max(1).to_le_bytes(),
+            ),
             request::TIOCSPGRP => {
                 let mut group = [0; 4];
                 get(space, arg, &mut group)?;
@@ -216,6 +240,9 @@ mod tests {
         assert_eq!(stdout.metadata().unwrap().kind, FileKind::Fifo);
         assert!(!stdout.seekable());
         assert!(stdout.poll().contains(PollEvents::OUT));
-        assert_eq!(stdout.read_at(&mut Destination::kernel(&mut [0; 4]), 0), Err(Errno::EBADF));
+        assert_eq!(
+            stdout.read_at(&mut Destination::kernel(&mut [0; 4]), 0),
+            Err(Errno::EBADF)
+        );
     }
 }

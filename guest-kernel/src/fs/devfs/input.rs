@@ -38,8 +38,16 @@ impl State {
 
 impl Input {
     pub const fn new(receive: fn(&mut [u8]) -> Result<usize>) -> Self {
-        let state = State { bytes: Vec::new(), taken: 0, ended: false };
-        Input { receive, state: Lock::new(state), queue: WaitQueue::new() }
+        let state = State {
+            bytes: Vec::new(),
+            taken: 0,
+            ended: false,
+        };
+        Input {
+            receive,
+            state: Lock::new(state),
+            queue: WaitQueue::new(),
+        }
     }
 
     /// Makes sure there are unread bytes; EAGAIN if there are none now. Whether there are (else
@@ -123,7 +131,11 @@ impl File for Channel {
     }
 
     fn poll(&self) -> PollEvents {
-        let input = if CHANNEL.ready() { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() };
+        let input = if CHANNEL.ready() {
+            PollEvents::IN | PollEvents::RDNORM
+        } else {
+            PollEvents::empty()
+        };
         input | PollEvents::OUT | PollEvents::WRNORM
     }
 

@@ -49,7 +49,10 @@ pub fn open(
 /// Fills the empty directory `dev` with the usual nodes; `channel`: there is a request channel.
 pub fn populate(dev: &Arc<dyn Inode>, channel: bool) -> Result<()> {
     let device = |name: &[u8], rdev| {
-        let new = NewInode { rdev, ..NewInode::of(FileKind::CharDevice, Mode::new(0o666)) };
+        let new = NewInode {
+            rdev,
+            ..NewInode::of(FileKind::CharDevice, Mode::new(0o666))
+        };
         dev.clone().create(name, &new).map(drop)
     };
     device(b"null", NULL)?;
@@ -69,9 +72,15 @@ pub fn populate(dev: &Arc<dyn Inode>, channel: bool) -> Result<()> {
         (b"stderr", b"/proc/self/fd/2"),
     ];
     for (name, target) in links {
-        let new = NewInode { target, ..NewInode::of(FileKind::Symlink, Mode::new(0o777)) };
+        let new = NewInode {
+            target,
+            ..NewInode::of(FileKind::Symlink, Mode::new(0o777))
+        };
         dev.clone().create(name, &new)?;
     }
-    dev.clone().create(b"shm", &NewInode::of(FileKind::Directory, Mode::new(0o1777)))?;
+    dev.clone().create(
+        b"shm",
+        &NewInode::of(FileKind::Directory, Mode::new(0o1777)),
+    )?;
     Ok(())
 }

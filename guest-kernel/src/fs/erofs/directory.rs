@@ -47,7 +47,10 @@ impl Block {
         }
         // The last name ends with the block, or with a NUL before.
         let rest = self.0.get(start..).ok_or(Errno::EIO)?;
-        let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(rest.len());
         Ok(&rest[..end])
     }
 
@@ -68,7 +71,12 @@ impl Block {
             7 => FileKind::Symlink,
             _ => return Err(Errno::EIO),
         };
-        Ok(Entry { name, nid, kind, next })
+        Ok(Entry {
+            name,
+            nid,
+            kind,
+            next,
+        })
     }
 }
 

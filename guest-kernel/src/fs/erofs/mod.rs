@@ -55,10 +55,16 @@ impl core::fmt::Display for MountError {
         match self {
             MountError::TooShort => write!(f, "image is too short for an EROFS superblock"),
             MountError::Magic(found) => {
-                write!(f, "image is not EROFS: magic number {found:#x}, not {SUPER_MAGIC:#x}")
+                write!(
+                    f,
+                    "image is not EROFS: magic number {found:#x}, not {SUPER_MAGIC:#x}"
+                )
             }
             MountError::BlockSize(bits) => {
-                write!(f, "image has blocks of 2^{bits} bytes: build it with 4096-byte blocks")
+                write!(
+                    f,
+                    "image has blocks of 2^{bits} bytes: build it with 4096-byte blocks"
+                )
             }
             MountError::Features(bits) => write!(
                 f,
@@ -154,7 +160,10 @@ impl Image {
             root: u16::from_le_bytes([root_low, root_high]).into(),
             inodes: wide(16)?,
             blocks: get(36)?.into(),
-            build_time: Time { sec: wide(24)? as i64, nsec: get(32)?.min(999_999_999) },
+            build_time: Time {
+                sec: wide(24)? as i64,
+                nsec: get(32)?.min(999_999_999),
+            },
         };
         match image.node(image.root) {
             Ok(node) if node.kind == FileKind::Directory => Ok(image),
@@ -194,16 +203,28 @@ impl Image {
         let (inode_size, size, uid, gid, nlink, mtime) = if extended {
             let size = u64::from(word(8)?) | u64::from(word(12)?) << 32;
             let sec = u64::from(word(32)?) | u64::from(word(36)?) << 32;
-            let mtime = Time { sec: sec as i64, nsec: word(40)?.min(999_999_999) };
+            let mtime = Time {
+                sec: sec as i64,
+                nsec: word(40)?.min(999_999_999),
+            };
             (64, size, word(24)?, word(28)?, word(44)?, mtime)
         } else {
             let [uid, gid, _, _] = self.halves(at + 24)?;
             let nlink = short_nlink.into();
-            (32, word(8)?.into(), uid.into(), gid.into(), nlink, self.build_time)
+            (
+                32,
+                word(8)?.into(),
+                uid.into(),
+                gid.into(),
+                nlink,
+                self.build_time,
+            )
         };
         let kind = FileKind::from_mode(mode.into()).ok_or(Errno::EIO)?;
-        let has_data =
-            matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink);
+        let has_data = matches!(
+            kind,
+            FileKind::Regular | FileKind::Directory | FileKind::Symlink
+        );
         if size > i64::MAX as u64 || (size != 0 && !has_data) {
             return Err(Errno::EIO);
         }
@@ -265,7 +286,11 @@ impl Image {
                 let table = end.checked_next_multiple_of(stride).ok_or(Errno::EIO)?;
                 let chunks = (size - 1).checked_shr(bits).unwrap_or(0) + 1;
                 self.slice(table, chunks.checked_mul(stride).ok_or(Errno::EIO)?)?;
-                Ok(Layout::Chunked { table, stride, bits })
+                Ok(Layout::Chunked {
+                    table,
+                    stride,
+                    bits,
+                })
             }
             _ => Err(Errno::EIO),
         }
@@ -273,18 +298,28 @@ impl Image {
 
     /// The data of `node` from `offset` (below its size) on, as far as it lies in one piece.
     pub fn extent(&self, node: &Node, offset: u64) -> Result<Extent> {
-        let rest = node.size.checked_sub(offset).filter(|&rest| rest > 0).ok_or(Errno::EIO)?;
+        let rest = node
+            .size
+            .checked_sub(offset)
+            .filter(|&rest| rest > 0)
+            .ok_or(Errno::EIO)?;
         match node.layout {
             Layout::Flat { start, tail: 0 } => self.slice(start + offset, rest).map(Extent::Data),
             Layout::Flat { start, tail } => {
                 let in_blocks = (node.size - 1) / BLOCK * BLOCK;
                 if offset < in_blocks {
-                    self.slice(start + offset, in_blocks - offset).map(Extent::Data)
+                    self.slice(start + offset, in_blocks - offset)
+                        .map(Extent::Data)
                 } else {
-                    self.slice(tail + (offset - in_blocks), rest).map(Extent::Data)
+                    self.slice(tail + (offset - in_blocks), rest)
+                        .map(Extent::Data)
                 }
             }
-            Layout::Chunked { table, stride, bits } => {
+            Layout::Chunked {
+                table,
+                stride,
+                bits,
+            } => {
                 let chunk = offset.checked_shr(bits).unwrap_or(0);
                 let start = chunk.checked_shl(bits).unwrap_or(0);
                 let inside = offset - start;
@@ -309,7 +344,9 @@ impl Image {
     /// Guest-physical address of page `index` of `node`, if that page of the image holds the data
     /// as a mapping must show it.
     pub fn page(&self, node: &Node, index: u64) -> Option<u64> {
-        let offset = index.checked_mul(BLOCK).filter(|&offset| offset < node.size)?;
+        let offset = index
+            .checked_mul(BLOCK)
+            .filter(|&offset| offset < node.size)?;
         let Ok(Extent::Data(data)) = self.extent(node, offset) else {
             return None;
         };
@@ -318,7 +355,7 @@ impl Image {
         }
         let at = self.offset_of(data);
         // The whole page must be of the image; builders fill blocks up with zeroes.
-        (at % BLOCK == 0 && at + BLOCK <= self.bytes.len() as u64).then_some(self.phys + at)
+        (at.is_multiple_of(BLOCK) && at + BLOCK <= self.bytes.len() as u64).then_some(self.phys + at)
     }
 
     /// Guest-physical address and length of the part of `node`, from its first byte on, that lies
@@ -326,9 +363,7 @@ impl Image {
     pub fn run(&self, node: &Node) -> Option<(u64, u64)> {
         self.page(node, 0)?;
         match self.extent(node, 0) {
-            Ok(Extent::Data(data)) => {
-                Some((self.phys + self.offset_of(data), data.len() as u64))
-            }
+            Ok(Extent::Data(data)) => Some((self.phys + self.offset_of(data), data.len() as u64)),
             _ => None,
         }
     }

@@ -12,11 +12,16 @@ fn tree() -> Arc<dyn Inode> {
 }
 
 fn make(dir: &Arc<dyn Inode>, name: &[u8], kind: FileKind) -> Arc<dyn Inode> {
-    dir.clone().create(name, &NewInode::of(kind, Mode::new(0o755))).unwrap()
+    dir.clone()
+        .create(name, &NewInode::of(kind, Mode::new(0o755)))
+        .unwrap()
 }
 
 fn link(dir: &Arc<dyn Inode>, name: &[u8], target: &[u8]) {
-    let new = NewInode { target, ..NewInode::of(FileKind::Symlink, Mode::new(0o777)) };
+    let new = NewInode {
+        target,
+        ..NewInode::of(FileKind::Symlink, Mode::new(0o777))
+    };
     dir.clone().create(name, &new).unwrap();
 }
 
@@ -28,7 +33,12 @@ fn find(root: &Arc<dyn Inode>, path: &[u8], follow: Follow) -> Result<Vec<u8>> {
 #[test]
 fn plain_paths_dots_and_slashes() {
     let root = tree();
-    for path in [&b"/a/b/file"[..], b"a//b/./file", b"a/b/../b/file", b"/../../a/b/file"] {
+    for path in [
+        &b"/a/b/file"[..],
+        b"a//b/./file",
+        b"a/b/../b/file",
+        b"/../../a/b/file",
+    ] {
         assert_eq!(find(&root, path, Follow::Always).unwrap(), b"/a/b/file");
     }
     assert_eq!(find(&root, b"a/b/", Follow::Always).unwrap(), b"/a/b");
@@ -36,10 +46,22 @@ fn plain_paths_dots_and_slashes() {
     assert_eq!(find(&root, b"", Follow::Always), Err(Errno::ENOENT));
     assert_eq!(find(&root, b"a/none", Follow::Always), Err(Errno::ENOENT));
     assert_eq!(find(&root, b"a/none/x", Follow::Always), Err(Errno::ENOENT));
-    assert_eq!(find(&root, b"a/b/file/", Follow::Always), Err(Errno::ENOTDIR));
-    assert_eq!(find(&root, b"a/b/file/.", Follow::Always), Err(Errno::ENOTDIR));
-    assert_eq!(find(&root, b"a/b/file/x", Follow::Always), Err(Errno::ENOTDIR));
-    assert_eq!(find(&root, &[b'x'; 256], Follow::Always), Err(Errno::ENAMETOOLONG));
+    assert_eq!(
+        find(&root, b"a/b/file/", Follow::Always),
+        Err(Errno::ENOTDIR)
+    );
+    assert_eq!(
+        find(&root, b"a/b/file/.", Follow::Always),
+        Err(Errno::ENOTDIR)
+    );
+    assert_eq!(
+        find(&root, b"a/b/file/x", Follow::Always),
+        Err(Errno::ENOTDIR)
+    );
+    assert_eq!(
+        find(&root, &[b'x'; 256], Follow::Always),
+        Err(Errno::ENAMETOOLONG)
+    );
 }
 
 #[test]
@@ -49,18 +71,36 @@ fn links_are_followed_as_asked() {
     link(&root, b"relative", b"a/../a/b/file");
     link(&root, b"self", b"self");
     link(&root, b"dangling", b"a/new");
-    assert_eq!(find(&root, b"absolute/file", Follow::Never).unwrap(), b"/a/b/file");
-    assert_eq!(find(&root, b"relative", Follow::Always).unwrap(), b"/a/b/file");
-    assert_eq!(find(&root, b"relative", Follow::IfSlash).unwrap(), b"/relative");
+    assert_eq!(
+        find(&root, b"absolute/file", Follow::Never).unwrap(),
+        b"/a/b/file"
+    );
+    assert_eq!(
+        find(&root, b"relative", Follow::Always).unwrap(),
+        b"/a/b/file"
+    );
+    assert_eq!(
+        find(&root, b"relative", Follow::IfSlash).unwrap(),
+        b"/relative"
+    );
     assert_eq!(find(&root, b"absolute/", Follow::IfSlash).unwrap(), b"/a/b");
-    assert_eq!(find(&root, b"relative/", Follow::IfSlash), Err(Errno::ENOTDIR));
+    assert_eq!(
+        find(&root, b"relative/", Follow::IfSlash),
+        Err(Errno::ENOTDIR)
+    );
     assert_eq!(find(&root, b"self", Follow::Always), Err(Errno::ELOOP));
     assert_eq!(find(&root, b"self", Follow::IfSlash).unwrap(), b"/self");
-    let context = Context { root: &root, start: &root };
+    let context = Context {
+        root: &root,
+        start: &root,
+    };
     let Ok(End::Entry(entry)) = walk(&context, b"dangling", Follow::Always) else {
         panic!("a dangling link leads to an entry to be created");
     };
-    assert_eq!((entry.name.as_slice(), entry.inode.is_none()), (&b"new"[..], true));
+    assert_eq!(
+        (entry.name.as_slice(), entry.inode.is_none()),
+        (&b"new"[..], true)
+    );
 }
 
 #[test]
@@ -78,11 +118,22 @@ fn forty_links_are_the_limit() {
 #[test]
 fn a_mount_covers_and_dotdot_leaves_it() {
     let root = tree();
-    let point = resolve(&Context { root: &root, start: &root }, b"a/b", Follow::Always).unwrap();
+    let point = resolve(
+        &Context {
+            root: &root,
+            start: &root,
+        },
+        b"a/b",
+        Follow::Always,
+    )
+    .unwrap();
     let mounted: Arc<dyn Inode> = Tree::create(None, 16).unwrap();
     make(&mounted, b"inside", FileKind::Regular);
     mount::mount(mounted.clone(), Some(point.inode), b"/a/b", "tmpfs", "none").unwrap();
-    assert_eq!(find(&root, b"a/b/inside", Follow::Always).unwrap(), b"/a/b/inside");
+    assert_eq!(
+        find(&root, b"a/b/inside", Follow::Always).unwrap(),
+        b"/a/b/inside"
+    );
     assert_eq!(find(&root, b"a/b/file", Follow::Always), Err(Errno::ENOENT));
     assert_eq!(find(&root, b"a/b/..", Follow::Always).unwrap(), b"/a");
     assert_eq!(directory_path(&root, &mounted).unwrap(), b"/a/b");
@@ -92,7 +143,16 @@ fn a_mount_covers_and_dotdot_leaves_it() {
 #[test]
 fn a_process_root_is_not_left() {
     let root = tree();
-    let a = resolve(&Context { root: &root, start: &root }, b"a", Follow::Always).unwrap().inode;
+    let a = resolve(
+        &Context {
+            root: &root,
+            start: &root,
+        },
+        b"a",
+        Follow::Always,
+    )
+    .unwrap()
+    .inode;
     assert_eq!(find(&a, b"../../b/..", Follow::Always).unwrap(), b"/");
     assert_eq!(directory_path(&a, &root), Err(Errno::ENOENT));
 }
@@ -103,7 +163,17 @@ fn a_removed_directory_has_no_path() {
     let gone = make(&root, b"gone", FileKind::Directory);
     root.clone().rmdir(b"gone").unwrap();
     assert_eq!(directory_path(&root, &gone), Err(Errno::ENOENT));
-    let context = Context { root: &root, start: &gone };
-    assert_eq!(resolve(&context, b"x", Follow::Always).err(), Some(Errno::ENOENT));
-    assert_eq!(gone.create(b"x", &NewInode::of(FileKind::Regular, Mode::new(0o644))).err(), Some(Errno::ENOENT));
+    let context = Context {
+        root: &root,
+        start: &gone,
+    };
+    assert_eq!(
+        resolve(&context, b"x", Follow::Always).err(),
+        Some(Errno::ENOENT)
+    );
+    assert_eq!(
+        gone.create(b"x", &NewInode::of(FileKind::Regular, Mode::new(0o644)))
+            .err(),
+        Some(Errno::ENOENT)
+    );
 }

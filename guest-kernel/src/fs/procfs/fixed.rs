@@ -34,12 +34,20 @@ pub struct FixedTree {
 }
 
 /// `/proc`.
-pub static PROC: FixedTree =
-    FixedTree { dev: DeviceNumber::PROC, magic: 0x9fa0, files: system::PROC_FILES, processes: true };
+pub static PROC: FixedTree = FixedTree {
+    dev: DeviceNumber::PROC,
+    magic: 0x9fa0,
+    files: system::PROC_FILES,
+    processes: true,
+};
 
 /// `/sys`.
-pub static SYS: FixedTree =
-    FixedTree { dev: DeviceNumber::SYS, magic: 0x6265_6572, files: SYS_FILES, processes: false };
+pub static SYS: FixedTree = FixedTree {
+    dev: DeviceNumber::SYS,
+    magic: 0x6265_6572,
+    files: SYS_FILES,
+    processes: false,
+};
 
 fn only_cpu() -> Result<Vec<u8>> {
     Ok(b"0\n".to_vec())
@@ -53,7 +61,10 @@ static SYS_FILES: &[(&str, Content)] = &[
     ("devices/system/cpu/online", Content::Text(only_cpu)),
     ("devices/system/cpu/possible", Content::Text(only_cpu)),
     ("devices/system/cpu/present", Content::Text(only_cpu)),
-    ("kernel/mm/transparent_hugepage/enabled", Content::Text(huge_pages_on_advice)),
+    (
+        "kernel/mm/transparent_hugepage/enabled",
+        Content::Text(huge_pages_on_advice),
+    ),
 ];
 
 /// A node of such a tree.
@@ -68,7 +79,11 @@ pub struct FixedNode {
 impl FixedNode {
     /// The root of `tree`.
     pub fn root(tree: &'static FixedTree) -> Arc<dyn Inode> {
-        Arc::new(FixedNode { tree, path: "", content: None })
+        Arc::new(FixedNode {
+            tree,
+            path: "",
+            content: None,
+        })
     }
 
     /// What lies below this directory: paths from here, and what is at their end.
@@ -120,7 +135,10 @@ impl Text for FixedNode {
 
 impl Inode for FixedNode {
     fn id(&self) -> InodeId {
-        InodeId { dev: self.tree.dev, ino: self.ino() }
+        InodeId {
+            dev: self.tree.dev,
+            ino: self.ino(),
+        }
     }
 
     fn kind(&self) -> FileKind {
@@ -134,7 +152,10 @@ impl Inode for FixedNode {
             _ => 0o444,
         };
         let nlink = if self.content.is_none() { 2 } else { 1 };
-        Ok(Metadata { nlink, ..Metadata::anonymous(self.id(), self.kind(), mode) })
+        Ok(Metadata {
+            nlink,
+            ..Metadata::anonymous(self.id(), self.kind(), mode)
+        })
     }
 
     fn open(self: Arc<Self>, flags: OpenFlags, _: &[u8]) -> Result<Arc<dyn File>> {
@@ -153,7 +174,11 @@ impl Inode for FixedNode {
         for (path, rest, content) in self.below() {
             let (entry, path, content) = Self::first_entry(path, rest, content);
             if entry.as_bytes() == name {
-                return Ok(Arc::new(FixedNode { tree: self.tree, path, content }));
+                return Ok(Arc::new(FixedNode {
+                    tree: self.tree,
+                    path,
+                    content,
+                }));
             }
         }
         match self.tree.processes && self.path.is_empty() {
@@ -168,7 +193,11 @@ impl Inode for FixedNode {
             None if self.path.is_empty() => return None,
             None => ("", self.path),
         };
-        let parent = FixedNode { tree: self.tree, path, content: None };
+        let parent = FixedNode {
+            tree: self.tree,
+            path,
+            content: None,
+        };
         Some((Arc::new(parent), name.as_bytes().to_vec()))
     }
 
@@ -198,8 +227,12 @@ impl Inode for FixedNode {
                 continue;
             }
             let ino = ino_of(path.as_bytes());
-            let entry =
-                DirEntry { name: name.as_bytes(), ino, kind: kind_of(content), next: position };
+            let entry = DirEntry {
+                name: name.as_bytes(),
+                ino,
+                kind: kind_of(content),
+                next: position,
+            };
             if !sink(entry) {
                 return Ok(());
             }
@@ -211,7 +244,12 @@ impl Inode for FixedNode {
             let next = PROCESSES + u64::from(pid);
             let ino = process::directory_ino(pid);
             let name = alloc::format!("{pid}");
-            let entry = DirEntry { name: name.as_bytes(), ino, kind: FileKind::Directory, next };
+            let entry = DirEntry {
+                name: name.as_bytes(),
+                ino,
+                kind: FileKind::Directory,
+                next,
+            };
             if next > cookie && !sink(entry) {
                 break;
             }
@@ -227,7 +265,10 @@ impl Inode for FixedNode {
     }
 
     fn file_system(&self) -> FileSystemInfo {
-        FileSystemInfo { magic: self.tree.magic, ..FileSystemInfo::default() }
+        FileSystemInfo {
+            magic: self.tree.magic,
+            ..FileSystemInfo::default()
+        }
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

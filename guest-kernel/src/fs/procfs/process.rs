@@ -10,8 +10,8 @@ use crate::fs::inode::{
     DeviceNumber, DirEntry, FileKind, FileSystemInfo, Inode, InodeId, LinkTarget, Metadata,
     NewInode,
 };
-use crate::fs::path::directory_path;
 use crate::fs::mount;
+use crate::fs::path::directory_path;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -137,11 +137,19 @@ impl ProcessNode {
     pub fn find(name: &[u8]) -> Result<Arc<ProcessNode>> {
         let pid = number(name).ok_or(Errno::ENOENT)?;
         source()?.process(pid).ok_or(Errno::ENOENT)?;
-        Ok(Arc::new(ProcessNode { pid, thread: None, kind: Kind::Directory }))
+        Ok(Arc::new(ProcessNode {
+            pid,
+            thread: None,
+            kind: Kind::Directory,
+        }))
     }
 
     fn sibling(&self, kind: Kind) -> ProcessNode {
-        ProcessNode { pid: self.pid, thread: self.thread, kind }
+        ProcessNode {
+            pid: self.pid,
+            thread: self.thread,
+            kind,
+        }
     }
 
     /// ESRCH once the process is gone.
@@ -191,9 +199,11 @@ impl ProcessNode {
         match self.kind {
             Kind::Descriptors => Ok(self.sibling(Kind::Descriptor(fd))),
             Kind::DescriptorInfos => Ok(self.sibling(Kind::DescriptorInfo(fd))),
-            Kind::Threads => {
-                Ok(ProcessNode { pid: self.pid, thread: Some(number), kind: Kind::Directory })
-            }
+            Kind::Threads => Ok(ProcessNode {
+                pid: self.pid,
+                thread: Some(number),
+                kind: Kind::Directory,
+            }),
             _ => Err(Errno::ENOTDIR),
         }
     }
@@ -250,7 +260,10 @@ impl Text for ProcessNode {
 
 impl Inode for ProcessNode {
     fn id(&self) -> InodeId {
-        InodeId { dev: DeviceNumber::PROC, ino: ino(self.pid, self.thread, self.kind) }
+        InodeId {
+            dev: DeviceNumber::PROC,
+            ino: ino(self.pid, self.thread, self.kind),
+        }
     }
 
     fn kind(&self) -> FileKind {
@@ -264,8 +277,15 @@ impl Inode for ProcessNode {
             (_, Kind::Named("comm", _)) => 0o644,
             _ => 0o444,
         };
-        let nlink = if self.kind() == FileKind::Directory { 2 } else { 1 };
-        Ok(Metadata { nlink, ..Metadata::anonymous(self.id(), self.kind(), mode) })
+        let nlink = if self.kind() == FileKind::Directory {
+            2
+        } else {
+            1
+        };
+        Ok(Metadata {
+            nlink,
+            ..Metadata::anonymous(self.id(), self.kind(), mode)
+        })
     }
 
     fn open(self: Arc<Self>, flags: OpenFlags, _: &[u8]) -> Result<Arc<dyn File>> {
@@ -298,7 +318,11 @@ impl Inode for ProcessNode {
         match (self.kind, self.thread) {
             (Kind::Directory, None) => Some((proc_root(), format!("{}", self.pid).into_bytes())),
             (Kind::Directory, Some(tid)) => {
-                let tasks = ProcessNode { pid: self.pid, thread: None, kind: Kind::Threads };
+                let tasks = ProcessNode {
+                    pid: self.pid,
+                    thread: None,
+                    kind: Kind::Threads,
+                };
                 Some((Arc::new(tasks), format!("{tid}").into_bytes()))
             }
             (kind, _) => Some((Arc::new(self.sibling(Kind::Directory)), kind.name())),
@@ -320,7 +344,14 @@ impl Inode for ProcessNode {
                 let next = FIRST + position as u64;
                 let ino = ino(self.pid, self.thread, kind);
                 let (name, kind) = (name.as_bytes(), kind.file_kind());
-                if next > cookie && !sink(DirEntry { name, ino, kind, next }) {
+                if next > cookie
+                    && !sink(DirEntry {
+                        name,
+                        ino,
+                        kind,
+                        next,
+                    })
+                {
                     break;
                 }
             }
@@ -332,7 +363,14 @@ impl Inode for ProcessNode {
             let node = self.numbered_entry(number)?;
             let name = format!("{number}");
             let (ino, kind) = (node.id().ino, node.kind());
-            if next > cookie && !sink(DirEntry { name: name.as_bytes(), ino, kind, next }) {
+            if next > cookie
+                && !sink(DirEntry {
+                    name: name.as_bytes(),
+                    ino,
+                    kind,
+                    next,
+                })
+            {
                 break;
             }
         }
@@ -354,9 +392,7 @@ impl Inode for ProcessNode {
             Kind::Descriptor(fd) => {
                 let (file, _) = self.open_file(fd)?;
                 match file.file().inode() {
-                    Some(inode) => {
-                        Ok(LinkTarget::Inode(inode, render::descriptor_target(&file)))
-                    }
+                    Some(inode) => Ok(LinkTarget::Inode(inode, render::descriptor_target(&file))),
                     None => Ok(LinkTarget::File(file.file().clone())),
                 }
             }

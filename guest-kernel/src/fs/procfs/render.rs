@@ -14,7 +14,11 @@ use core::fmt::{self, Write};
 /// `stat`: 52 fields of proc_pid_stat(5), of which those that mean nothing here are 0.
 pub fn stat(process: &ProcessInfo, thread: &ThreadInfo, of_thread: bool) -> Vec<u8> {
     let usage = process.space.usage();
-    let own = if of_thread { thread.cpu_ns } else { process.cpu_ns };
+    let own = if of_thread {
+        thread.cpu_ns
+    } else {
+        process.cpu_ns
+    };
     let rss = (usage.rss_anonymous + usage.rss_file) / 4096;
     let rss_limit = process.limits.get(5).map_or(u64::MAX, |limit| limit.0);
     let mut out = format!("{} (", thread.tid).into_bytes();
@@ -64,7 +68,12 @@ pub fn statm(space: &AddressSpace) -> Vec<u8> {
 pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
     let usage = process.space.usage();
     let umask = process.fs.lock().umask.bits();
-    let descriptors = process.files.lock().iter().last().map_or(0, |(fd, _)| fd as u64 + 1);
+    let descriptors = process
+        .files
+        .lock()
+        .iter()
+        .last()
+        .map_or(0, |(fd, _)| fd as u64 + 1);
     let state = match state(process, thread) {
         'R' => "R (running)",
         'T' => "T (stopped)",
@@ -154,10 +163,19 @@ pub fn limits(process: &ProcessInfo) -> Vec<u8> {
         limit => format!("{limit}"),
     };
     let mut out = String::new();
-    let _ = writeln!(out, "{:<25} {:<20} {:<20} {:<10}", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let _ = writeln!(
+        out,
+        "{:<25} {:<20} {:<20} {:<10}",
+        "Limit", "Soft Limit", "Hard Limit", "Units"
+    );
     for ((name, unit), (soft, hard)) in NAMES.iter().zip(&process.limits) {
         let name = format!("Max {name}");
-        let _ = writeln!(out, "{name:<25} {:<20} {:<20} {unit:<10}", shown(*soft), shown(*hard));
+        let _ = writeln!(
+            out,
+            "{name:<25} {:<20} {:<20} {unit:<10}",
+            shown(*soft),
+            shown(*hard)
+        );
     }
     out.into_bytes()
 }
@@ -171,7 +189,11 @@ pub fn areas(write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> Result<Vec<u8
 
 /// `auxv`.
 pub fn auxv(process: &ProcessInfo) -> Vec<u8> {
-    process.auxv.iter().flat_map(|word| word.to_le_bytes()).collect()
+    process
+        .auxv
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect()
 }
 
 /// `fdinfo/N`.
@@ -181,8 +203,10 @@ pub fn descriptor(file: &OpenFile, close_on_exec: bool) -> Result<Vec<u8>> {
     let flags = file.flags().bits() | if close_on_exec { O_CLOEXEC } else { 0 };
     let position = *file.offset();
     let mount = mount::of(id).0;
-    let text =
-        format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{}\n", id.ino);
+    let text = format!(
+        "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{}\n",
+        id.ino
+    );
     Ok(text.into_bytes())
 }
 
@@ -193,7 +217,10 @@ pub fn descriptor_target(file: &OpenFile) -> Vec<u8> {
         return file.file().describe();
     }
     let mut path = file.path().to_vec();
-    let gone = file.file().metadata().is_ok_and(|metadata| metadata.nlink == 0);
+    let gone = file
+        .file()
+        .metadata()
+        .is_ok_and(|metadata| metadata.nlink == 0);
     if gone && !path.ends_with(DELETED) {
         path.extend_from_slice(DELETED);
     }

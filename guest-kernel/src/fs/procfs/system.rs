@@ -27,29 +27,53 @@ pub(super) static PROC_FILES: &[(&str, Content)] = &[
     ("mounts", Link(|| Ok(b"self/mounts".to_vec()))),
     ("self", Link(own_process)),
     ("stat", Text(stat)),
-    ("swaps", Text(|| Ok(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec()))),
+    (
+        "swaps",
+        Text(|| Ok(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_vec())),
+    ),
     ("sys/fs/file-max", Text(|| Ok(b"1048576\n".to_vec()))),
-    ("sys/fs/inotify/max_queued_events", Text(|| Ok(b"16384\n".to_vec()))),
-    ("sys/fs/inotify/max_user_instances", Text(|| Ok(b"1024\n".to_vec()))),
-    ("sys/fs/inotify/max_user_watches", Text(|| Ok(b"65536\n".to_vec()))),
+    (
+        "sys/fs/inotify/max_queued_events",
+        Text(|| Ok(b"16384\n".to_vec())),
+    ),
+    (
+        "sys/fs/inotify/max_user_instances",
+        Text(|| Ok(b"1024\n".to_vec())),
+    ),
+    (
+        "sys/fs/inotify/max_user_watches",
+        Text(|| Ok(b"65536\n".to_vec())),
+    ),
     ("sys/fs/nr_open", Text(|| Ok(b"1048576\n".to_vec()))),
     ("sys/fs/pipe-max-size", Text(|| Ok(b"1048576\n".to_vec()))),
     ("sys/kernel/cap_last_cap", Text(|| Ok(b"40\n".to_vec()))),
     ("sys/kernel/core_pattern", Text(|| Ok(b"\n".to_vec()))),
     ("sys/kernel/hostname", Text(host_name)),
     ("sys/kernel/ngroups_max", Text(|| Ok(b"65536\n".to_vec()))),
-    ("sys/kernel/osrelease", Text(|| Ok(line(source()?.system().release)))),
+    (
+        "sys/kernel/osrelease",
+        Text(|| Ok(line(source()?.system().release))),
+    ),
     ("sys/kernel/ostype", Text(|| Ok(b"Linux\n".to_vec()))),
     ("sys/kernel/overflowgid", Text(|| Ok(b"65534\n".to_vec()))),
     ("sys/kernel/overflowuid", Text(|| Ok(b"65534\n".to_vec()))),
     ("sys/kernel/pid_max", Text(|| Ok(b"32768\n".to_vec()))),
     ("sys/kernel/random/boot_id", Text(boot_id)),
-    ("sys/kernel/random/entropy_avail", Text(|| Ok(b"256\n".to_vec()))),
+    (
+        "sys/kernel/random/entropy_avail",
+        Text(|| Ok(b"256\n".to_vec())),
+    ),
     ("sys/kernel/random/uuid", Text(|| Ok(uuid().into_bytes()))),
     ("sys/kernel/threads-max", Text(|| Ok(b"32768\n".to_vec()))),
-    ("sys/kernel/version", Text(|| Ok(line(source()?.system().version)))),
+    (
+        "sys/kernel/version",
+        Text(|| Ok(line(source()?.system().version))),
+    ),
     ("sys/net/core/somaxconn", Text(|| Ok(b"4096\n".to_vec()))),
-    ("sys/net/ipv4/ip_local_port_range", Text(|| Ok(b"32768\t60999\n".to_vec()))),
+    (
+        "sys/net/ipv4/ip_local_port_range",
+        Text(|| Ok(b"32768\t60999\n".to_vec())),
+    ),
     ("sys/vm/max_map_count", Text(|| Ok(b"65530\n".to_vec()))),
     ("sys/vm/mmap_min_addr", Text(|| Ok(b"65536\n".to_vec()))),
     ("sys/vm/overcommit_memory", Text(|| Ok(b"0\n".to_vec()))),
@@ -75,7 +99,10 @@ fn own_thread() -> Result<Vec<u8>> {
 
 fn filesystems() -> Result<Vec<u8>> {
     let kinds = ["sysfs", "tmpfs", "proc", "devtmpfs", "overlay"];
-    Ok(kinds.map(|kind| format!("nodev\t{kind}\n")).concat().into_bytes())
+    Ok(kinds
+        .map(|kind| format!("nodev\t{kind}\n"))
+        .concat()
+        .into_bytes())
 }
 
 fn load_average() -> Result<Vec<u8>> {
@@ -83,7 +110,10 @@ fn load_average() -> Result<Vec<u8>> {
     let system = source.system();
     let last = source.processes().last().copied().unwrap_or(1);
     // One vCPU that is given up when idle: what runs now is all there is to average.
-    let text = format!("0.00 0.00 0.00 {}/{} {last}\n", system.runnable, system.threads);
+    let text = format!(
+        "0.00 0.00 0.00 {}/{} {last}\n",
+        system.runnable, system.threads
+    );
     Ok(text.into_bytes())
 }
 
@@ -116,7 +146,11 @@ fn memory() -> String {
         ("HugePages_Total", 0),
         ("Hugepagesize", 2048),
     ] {
-        let unit = if name.starts_with("HugePages") { "" } else { " kB" };
+        let unit = if name.starts_with("HugePages") {
+            ""
+        } else {
+            " kB"
+        };
         // As Linux: names to column 16, numbers 8 wide.
         let label = format!("{name}:");
         let _ = writeln!(out, "{label:<15} {kilobytes:>8}{unit}");
@@ -150,7 +184,10 @@ fn uptime() -> Result<Vec<u8>> {
 
 fn version() -> Result<Vec<u8>> {
     let system = source()?.system();
-    let text = format!("Linux version {} (sprout@sprout) {}\n", system.release, system.version);
+    let text = format!(
+        "Linux version {} (sprout@sprout) {}\n",
+        system.release, system.version
+    );
     Ok(text.into_bytes())
 }
 

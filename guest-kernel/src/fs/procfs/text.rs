@@ -31,7 +31,10 @@ pub struct TextFile<T> {
 impl<T: Text> TextFile<T> {
     /// Of `node`.
     pub fn new(node: Arc<T>) -> Self {
-        TextFile { node, text: Lock::new(None) }
+        TextFile {
+            node,
+            text: Lock::new(None),
+        }
     }
 }
 

@@ -18,7 +18,10 @@ pub struct Budget {
 impl Budget {
     /// At most `limit` pages.
     pub const fn new(limit: u64) -> Self {
-        Budget { used: AtomicU64::new(0), limit }
+        Budget {
+            used: AtomicU64::new(0),
+            limit,
+        }
     }
 
     /// Pages held.
@@ -33,7 +36,10 @@ impl Budget {
 
     fn take(&self) -> Result<()> {
         let more = |used: u64| (used < self.limit).then_some(used + 1);
-        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+        match self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+        {
             Ok(_) => Ok(()),
             Err(_) => Err(Errno::ENOSPC),
         }
@@ -82,7 +88,11 @@ pub enum Piece {
 impl Data {
     /// The content of a file of the image.
     pub fn of_lower(size: u64) -> Self {
-        Data { size, lower_len: size, pages: BTreeMap::new() }
+        Data {
+            size,
+            lower_len: size,
+            pages: BTreeMap::new(),
+        }
     }
 
     /// Bytes.
@@ -107,7 +117,11 @@ impl Data {
         if let Some(frame) = self.pages.get(&index) {
             let len = len.min(PAGE - inside) as usize;
             let offset = inside as usize;
-            return Ok(Some(Piece::Page { frame: frame.clone(), offset, len }));
+            return Ok(Some(Piece::Page {
+                frame: frame.clone(),
+                offset,
+                len,
+            }));
         }
         if let Some((next, _)) = self.pages.range(index..).next() {
             len = len.min(next * PAGE - offset);
@@ -160,7 +174,10 @@ impl Data {
 
     /// Page `index` for a mapping. `writable`: never a page of the image.
     pub fn page(&mut self, backing: Backing<'_>, index: u64, writable: bool) -> Result<FilePage> {
-        let start = index.checked_mul(PAGE).filter(|&start| start < self.size).ok_or(Errno::EIO)?;
+        let start = index
+            .checked_mul(PAGE)
+            .filter(|&start| start < self.size)
+            .ok_or(Errno::EIO)?;
         if let (false, false, Some((image, node))) =
             (writable, self.pages.contains_key(&index), backing.lower)
         {
@@ -170,7 +187,8 @@ impl Data {
                 return Ok(FilePage::Image(phys));
             }
         }
-        self.frame(backing, index, true).map(|frame| FilePage::Frame(frame.clone()))
+        self.frame(backing, index, true)
+            .map(|frame| FilePage::Frame(frame.clone()))
     }
 
     /// Whether nothing was changed from the image.
@@ -206,12 +224,17 @@ impl Data {
                     backing.budget.give(1);
                 }
                 // Without pages there is nothing to do up to the next one.
-                let next = self.pages.range(index..).next().map_or(end, |(next, _)| next * PAGE);
+                let next = self
+                    .pages
+                    .range(index..)
+                    .next()
+                    .map_or(end, |(next, _)| next * PAGE);
                 at = next.max(at + len);
                 continue;
             }
             if in_lower || self.pages.contains_key(&index) {
-                self.frame(backing, index, true)?.zero(inside as usize, len as usize);
+                self.frame(backing, index, true)?
+                    .zero(inside as usize, len as usize);
             }
             at += len;
         }

@@ -33,7 +33,12 @@ pub(super) struct Directory {
 
 impl Directory {
     pub fn new(place: Option<Place>) -> Self {
-        Directory { place, entries: BTreeMap::new(), next_position: 0, removed: false }
+        Directory {
+            place,
+            entries: BTreeMap::new(),
+            next_position: 0,
+            removed: false,
+        }
     }
 
     /// Where the directory is; `None` for the root and a removed one.
@@ -48,7 +53,10 @@ impl Directory {
 
     fn add(&mut self, name: &[u8], node: Arc<Node>) {
         self.next_position += 1;
-        let entry = Entry::Added { node, position: self.next_position };
+        let entry = Entry::Added {
+            node,
+            position: self.next_position,
+        };
         self.entries.insert(name.into(), entry);
     }
 }
@@ -84,7 +92,10 @@ impl Node {
             None => {}
         }
         let nid = self.lower_entry(name)?.ok_or(Errno::ENOENT)?;
-        let place = Place { parent: self.clone(), name: name.into() };
+        let place = Place {
+            parent: self.clone(),
+            name: name.into(),
+        };
         self.tree().lower_node(nid, Some(place))
     }
 
@@ -108,9 +119,10 @@ impl Node {
     /// Enters `node` as `name`, and for a directory this as its place.
     fn attach(self: &Arc<Self>, name: &[u8], node: &Arc<Node>) -> Result<()> {
         let old_place = match node.state().directory() {
-            Ok(directory) => {
-                directory.place.replace(Place { parent: self.clone(), name: name.into() })
-            }
+            Ok(directory) => directory.place.replace(Place {
+                parent: self.clone(),
+                name: name.into(),
+            }),
             Err(_) => None,
         };
         drop(old_place);
@@ -170,7 +182,10 @@ impl Node {
     fn is_empty(&self) -> Result<bool> {
         let mut state = self.state();
         let entries = &state.directory()?.entries;
-        if entries.values().any(|entry| matches!(entry, Entry::Added { .. })) {
+        if entries
+            .values()
+            .any(|entry| matches!(entry, Entry::Added { .. }))
+        {
             return Ok(false);
         }
         let mut empty = true;
@@ -212,8 +227,10 @@ impl Node {
                     new.mode = Mode::new(new.mode.bits() | 0o2000);
                 }
             }
-            let place = (new.kind == FileKind::Directory)
-                .then(|| Place { parent: self.clone(), name: name.into() });
+            let place = (new.kind == FileKind::Directory).then(|| Place {
+                parent: self.clone(),
+                name: name.into(),
+            });
             let node = Node::create(self.tree(), &new, place);
             self.attach(name, &node)?;
             node
@@ -378,7 +395,12 @@ impl Node {
                     return true;
                 }
                 let (name, ino, kind) = (entry.name, entry.nid, entry.kind);
-                more = sink(DirEntry { name, ino, kind, next: entry.next + FIRST });
+                more = sink(DirEntry {
+                    name,
+                    ino,
+                    kind,
+                    next: entry.next + FIRST,
+                });
                 more
             })?;
         }
@@ -400,8 +422,19 @@ impl Node {
             .collect();
         drop(state);
         listed.sort_unstable_by_key(|entry| entry.position);
-        for Listed { position, name, ino, kind } in &listed {
-            if !sink(DirEntry { name, ino: *ino, kind: *kind, next: ADDED + position }) {
+        for Listed {
+            position,
+            name,
+            ino,
+            kind,
+        } in &listed
+        {
+            if !sink(DirEntry {
+                name,
+                ino: *ino,
+                kind: *kind,
+                next: ADDED + position,
+            }) {
                 break;
             }
         }

@@ -60,12 +60,19 @@ pub enum Allocate {
 
 impl RegularFile {
     pub(super) fn new(node: Arc<Node>, writable: bool, path: &[u8]) -> Self {
-        RegularFile { node, writable, path: path.into() }
+        RegularFile {
+            node,
+            writable,
+            path: path.into(),
+        }
     }
 
     /// A new file without a name (memfd_create), shown as `path`; `sealable`: seals can be added.
     pub fn unnamed(node: Arc<dyn Inode>, path: &[u8], sealable: bool) -> Result<Self> {
-        let node = node.into_any().downcast::<Node>().map_err(|_| Errno::EINVAL)?;
+        let node = node
+            .into_any()
+            .downcast::<Node>()
+            .map_err(|_| Errno::EINVAL)?;
         if sealable {
             node.with_data(|_, seals| {
                 *seals = 0;
@@ -109,7 +116,10 @@ impl RegularFile {
 
     /// fallocate.
     pub fn allocate(&self, how: Allocate, start: u64, len: u64) -> Result<()> {
-        let end = start.checked_add(len).filter(|&end| end <= MAX_SIZE).ok_or(Errno::EFBIG)?;
+        let end = start
+            .checked_add(len)
+            .filter(|&end| end <= MAX_SIZE)
+            .ok_or(Errno::EFBIG)?;
         let node = &self.node;
         node.change_data(|data, seals| {
             let grows = match how {
@@ -155,10 +165,18 @@ impl File for RegularFile {
         let start = dst.done();
         let mut buffer = Vec::new();
         // An error after some bytes shows at the next read.
-        let end = |done: usize, error| if done > start { Ok(done - start) } else { Err(error) };
+        let end = |done: usize, error| {
+            if done > start {
+                Ok(done - start)
+            } else {
+                Err(error)
+            }
+        };
         while dst.remaining() > 0 {
             let max = dst.remaining() as u64;
-            let piece = self.node.with_data(|data, _| data.piece(self.node.backing(), offset, max));
+            let piece = self
+                .node
+                .with_data(|data, _| data.piece(self.node.backing(), offset, max));
             let (put, want) = match piece {
                 Ok(None) => break,
                 Ok(Some(Piece::Image(bytes))) => (dst.put(bytes), bytes.len()),
@@ -185,7 +203,10 @@ impl File for RegularFile {
     }
 
     fn write_at(&self, src: &mut Source<'_>, mut offset: u64) -> Result<usize> {
-        if offset.checked_add(src.remaining() as u64).is_none_or(|end| end > MAX_SIZE) {
+        if offset
+            .checked_add(src.remaining() as u64)
+            .is_none_or(|end| end > MAX_SIZE)
+        {
             return Err(Errno::EFBIG);
         }
         let mut buffer = alloc::vec![0; src.remaining().min(CHUNK)];
@@ -256,8 +277,9 @@ struct Mapping {
 
 impl FileMapping for Mapping {
     fn page(&self, index: u64) -> Result<FilePage> {
-        let page =
-            self.node.with_data(|data, _| data.page(self.node.backing(), index, self.writable))?;
+        let page = self
+            .node
+            .with_data(|data, _| data.page(self.node.backing(), index, self.writable))?;
         if matches!(page, FilePage::Frame(_)) {
             self.node.keep_changed();
         }
@@ -266,7 +288,10 @@ impl FileMapping for Mapping {
 
     fn image_run(&self) -> Option<(u64, u64)> {
         let (image, lower) = self.node.backing().lower.filter(|_| !self.writable)?;
-        let untouched = self.node.with_data(|data, _| Ok(data.is_lower())).unwrap_or(false);
+        let untouched = self
+            .node
+            .with_data(|data, _| Ok(data.is_lower()))
+            .unwrap_or(false);
         let (phys, len) = image.run(lower)?;
         (untouched && len == lower.size).then_some((phys, len))
     }

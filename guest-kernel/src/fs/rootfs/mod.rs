@@ -125,7 +125,10 @@ impl Tree {
     /// Keeps a node of the image, because it is about to differ.
     fn keep(&self, node: &Arc<Node>) {
         if node.lower().is_some() {
-            let old = self.nodes.lock().insert(node.ino(), Slot::Changed(node.clone()));
+            let old = self
+                .nodes
+                .lock()
+                .insert(node.ino(), Slot::Changed(node.clone()));
             drop(old);
         }
     }
@@ -141,10 +144,10 @@ impl Tree {
     /// A node of the image is dropped: its slot is of no use, unless it has a new one.
     fn forget(&self, nid: u64) {
         let mut nodes = self.nodes.lock();
-        if let Some(Slot::Clean(node)) = nodes.get(&nid) {
-            if node.strong_count() == 0 {
-                nodes.remove(&nid);
-            }
+        if let Some(Slot::Clean(node)) = nodes.get(&nid)
+            && node.strong_count() == 0
+        {
+            nodes.remove(&nid);
         }
     }
 
@@ -160,5 +163,4 @@ impl Tree {
             flags: 0,
         }
     }
-
 }

@@ -82,22 +82,23 @@ impl State {
 
 impl Node {
     /// A new node. The caller gives it a name.
-    pub(super) fn create(
-        tree: &Arc<Tree>,
-        new: &NewInode<'_>,
-        place: Option<Place>,
-    ) -> Arc<Node> {
+    pub(super) fn create(tree: &Arc<Tree>, new: &NewInode<'_>, place: Option<Place>) -> Arc<Node> {
         let now = Time::now();
         let content = match new.kind {
             FileKind::Directory => Content::Directory(Box::new(Directory::new(place))),
             FileKind::Symlink => Content::Symlink(new.target.into()),
             FileKind::CharDevice | FileKind::BlockDevice => Content::Device(new.rdev),
             FileKind::Fifo | FileKind::Socket => Content::Attached,
-            FileKind::Regular | FileKind::Anonymous => {
-                Content::File { data: Data::default(), seals: super::seal::SEAL }
-            }
+            FileKind::Regular | FileKind::Anonymous => Content::File {
+                data: Data::default(),
+                seals: super::seal::SEAL,
+            },
         };
-        let nlink = if new.kind == FileKind::Directory { 2 } else { 1 };
+        let nlink = if new.kind == FileKind::Directory {
+            2
+        } else {
+            1
+        };
         let state = State {
             mode: new.mode,
             nlink,
@@ -120,11 +121,7 @@ impl Node {
     }
 
     /// The node of the image's inode `nid`.
-    pub(super) fn of_lower(
-        tree: &Arc<Tree>,
-        nid: u64,
-        place: Option<Place>,
-    ) -> Result<Arc<Node>> {
+    pub(super) fn of_lower(tree: &Arc<Tree>, nid: u64, place: Option<Place>) -> Result<Arc<Node>> {
         let image = tree.lower.as_ref().ok_or(Errno::EIO)?;
         let lower = image.node(nid)?;
         let content = match lower.kind {
@@ -132,9 +129,10 @@ impl Node {
             FileKind::Symlink => Content::Symlink(image.link_target(&lower)?.into()),
             FileKind::CharDevice | FileKind::BlockDevice => Content::Device(lower.rdev),
             FileKind::Fifo | FileKind::Socket => Content::Attached,
-            FileKind::Regular | FileKind::Anonymous => {
-                Content::File { data: Data::of_lower(lower.size), seals: super::seal::SEAL }
-            }
+            FileKind::Regular | FileKind::Anonymous => Content::File {
+                data: Data::of_lower(lower.size),
+                seals: super::seal::SEAL,
+            },
         };
         let state = State {
             mode: lower.mode,
@@ -176,7 +174,10 @@ impl Node {
     /// What the content of a file is made from.
     pub(super) fn backing(&self) -> Backing<'_> {
         let lower = self.tree.lower.as_ref().zip(self.lower());
-        Backing { lower, budget: &self.tree.budget }
+        Backing {
+            lower,
+            budget: &self.tree.budget,
+        }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -249,7 +250,10 @@ impl Drop for Node {
 
 impl Inode for Node {
     fn id(&self) -> InodeId {
-        InodeId { dev: self.tree.dev, ino: self.ino }
+        InodeId {
+            dev: self.tree.dev,
+            ino: self.ino,
+        }
     }
 
     fn kind(&self) -> FileKind {
@@ -262,7 +266,11 @@ impl Inode for Node {
             Content::File { data, .. } => (data.size(), data.blocks(), DeviceNumber::default()),
             Content::Directory(directory) => {
                 let lower = self.lower().map_or(0, |lower| lower.size);
-                (lower + directory.added_size(), lower.div_ceil(4096) * 8, DeviceNumber::default())
+                (
+                    lower + directory.added_size(),
+                    lower.div_ceil(4096) * 8,
+                    DeviceNumber::default(),
+                )
             }
             Content::Symlink(target) => (target.len() as u64, 0, DeviceNumber::default()),
             Content::Device(rdev) => (0, 0, *rdev),

@@ -43,7 +43,10 @@ fn set_mode(target: &Target, mode: ModeArg) -> Result<u64> {
         return Err(Errno::EOPNOTSUPP);
     }
     let mode = Some(Mode::new(mode.0));
-    target.set_attributes(&SetAttributes { mode, ..SetAttributes::default() })?;
+    target.set_attributes(&SetAttributes {
+        mode,
+        ..SetAttributes::default()
+    })?;
     Ok(0)
 }
 
@@ -89,7 +92,11 @@ fn set_owner(target: &Target, uid: u32, gid: u32) -> Result<u64> {
     // -1: as it is.
     let given = |id: u32| (id != u32::MAX).then_some(id);
     let (uid, gid) = (given(uid), given(gid));
-    target.set_attributes(&SetAttributes { uid, gid, ..SetAttributes::default() })?;
+    target.set_attributes(&SetAttributes {
+        uid,
+        gid,
+        ..SetAttributes::default()
+    })?;
     Ok(0)
 }
 
@@ -130,7 +137,11 @@ pub fn utimensat(
 
 fn touch_now() -> SetAttributes {
     let now = Some(Time::now());
-    SetAttributes { atime: now, mtime: now, ..SetAttributes::default() }
+    SetAttributes {
+        atime: now,
+        mtime: now,
+        ..SetAttributes::default()
+    }
 }
 
 /// A `struct timespec` of utimensat; `None`: leave the time as it is.
@@ -138,7 +149,10 @@ fn time_to_set(sec: i64, nsec: i64) -> Result<Option<Time>> {
     match nsec {
         UTIME_OMIT => Ok(None),
         UTIME_NOW => Ok(Some(Time::now())),
-        0..1_000_000_000 => Ok(Some(Time { sec, nsec: nsec as u32 })),
+        0..1_000_000_000 => Ok(Some(Time {
+            sec,
+            nsec: nsec as u32,
+        })),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -149,18 +163,16 @@ pub fn utimes(ctx: &Ctx, path: UserCStr, times: UserAddr) -> Result<u64> {
 }
 
 /// `futimesat(2)`.
-pub fn futimesat(
-    ctx: &Ctx,
-    dirfd: DirFd,
-    path: UserCStr,
-    times: UserAddr,
-) -> Result<u64> {
+pub fn futimesat(ctx: &Ctx, dirfd: DirFd, path: UserCStr, times: UserAddr) -> Result<u64> {
     let change = match UserPtr::<[i64; 4]>::new(times.0).non_null() {
         None => touch_now(),
         Some(times) => {
             let [atime_sec, atime_usec, mtime_sec, mtime_usec] = ctx.read(times)?;
             let time = |sec, usec: i64| match usec {
-                0..1_000_000 => Ok(Some(Time { sec, nsec: usec as u32 * 1000 })),
+                0..1_000_000 => Ok(Some(Time {
+                    sec,
+                    nsec: usec as u32 * 1000,
+                })),
                 _ => Err(Errno::EINVAL),
             };
             SetAttributes {
@@ -184,7 +196,11 @@ pub fn utime(ctx: &Ctx, path: UserCStr, times: UserAddr) -> Result<u64> {
         None => touch_now(),
         Some(times) => {
             let [atime, mtime] = ctx.read(times)?.map(|sec| Some(Time { sec, nsec: 0 }));
-            SetAttributes { atime, mtime, ..SetAttributes::default() }
+            SetAttributes {
+                atime,
+                mtime,
+                ..SetAttributes::default()
+            }
         }
     };
     Target::find(ctx, DirFd::CWD, path, 0, Follow::Always)?.set_attributes(&change)?;
@@ -229,7 +245,10 @@ pub fn fallocate(ctx: &Ctx, fd: Fd, mode: Flags, offset: i64, len: i64) -> Resul
     use fallocate_mode::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
     let file = open_file(ctx, fd)?;
     let start = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
-    let len = u64::try_from(len).ok().filter(|&len| len > 0).ok_or(Errno::EINVAL)?;
+    let len = u64::try_from(len)
+        .ok()
+        .filter(|&len| len > 0)
+        .ok_or(Errno::EINVAL)?;
     let keep_size = mode.0 & KEEP_SIZE != 0;
     let how = match mode.0 & !KEEP_SIZE {
         0 => Allocate::Reserve { keep_size },

@@ -90,12 +90,17 @@ pub fn fcntl(ctx: &Ctx, fd: Fd, command: i32, arg: u64) -> Result<u64> {
                 return Err(Errno::EINVAL);
             }
             let close_on_exec = command == command::DUPFD_CLOEXEC;
-            let fd = ctx.files().lock().insert_from(min.into(), file, close_on_exec)?;
+            let fd = ctx
+                .files()
+                .lock()
+                .insert_from(min.into(), file, close_on_exec)?;
             Ok(fd as u64)
         }
         command::GETFD => Ok(ctx.files().lock().close_on_exec(fd.0)?.into()),
         command::SETFD => {
-            ctx.files().lock().set_close_on_exec(fd.0, arg & FD_CLOEXEC != 0)?;
+            ctx.files()
+                .lock()
+                .set_close_on_exec(fd.0, arg & FD_CLOEXEC != 0)?;
             Ok(0)
         }
         command::GETFL => Ok(file.flags().bits().into()),
@@ -106,17 +111,27 @@ pub fn fcntl(ctx: &Ctx, fd: Fd, command: i32, arg: u64) -> Result<u64> {
         command::GETLK | command::OFD_GETLK => {
             get_lock(ctx, &file, UserPtr::new(arg), command == command::OFD_GETLK)
         }
-        command::SETLK | command::SETLKW => {
-            set_lock(ctx, &file, UserPtr::new(arg), false, command == command::SETLKW)
-        }
-        command::OFD_SETLK | command::OFD_SETLKW => {
-            set_lock(ctx, &file, UserPtr::new(arg), true, command == command::OFD_SETLKW)
-        }
+        command::SETLK | command::SETLKW => set_lock(
+            ctx,
+            &file,
+            UserPtr::new(arg),
+            false,
+            command == command::SETLKW,
+        ),
+        command::OFD_SETLK | command::OFD_SETLKW => set_lock(
+            ctx,
+            &file,
+            UserPtr::new(arg),
+            true,
+            command == command::OFD_SETLKW,
+        ),
         // Nobody can own a descriptor's signals: there is no SIGIO.
         command::GETOWN => Ok(0),
         command::GETLEASE => Ok(UNLOCKED),
         command::GETPIPE_SZ => pipe(&file).map(|pipe| pipe.capacity() as u64),
-        command::SETPIPE_SZ => pipe(&file)?.set_capacity(arg & 0xffff_ffff).map(|n| n as u64),
+        command::SETPIPE_SZ => pipe(&file)?
+            .set_capacity(arg & 0xffff_ffff)
+            .map(|n| n as u64),
         command::GET_SEALS => regular(&file)?.seals().map(u64::from),
         command::ADD_SEALS => regular(&file)?.add_seals(arg as u32).map(|()| 0),
         _ => Err(Errno::EINVAL),
@@ -165,17 +180,35 @@ fn described_lock(
     // A negative length means the bytes before the start.
     let (start, end) = match length {
         0 => (start, None),
-        1.. => (start, Some(start.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?)),
-        _ => (start.checked_add(length).ok_or(Errno::EINVAL)?, Some(start - 1)),
+        1.. => (
+            start,
+            Some(start.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?),
+        ),
+        _ => (
+            start.checked_add(length).ok_or(Errno::EINVAL)?,
+            Some(start - 1),
+        ),
     };
     let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
-    let end = end.map_or(Ok(u64::MAX), u64::try_from).map_err(|_| Errno::EINVAL)?;
+    let end = end
+        .map_or(Ok(u64::MAX), u64::try_from)
+        .map_err(|_| Errno::EINVAL)?;
     let (owner, pid) = match by_file {
         true => (file.lock_owner(), 0),
         false => (Owner::Table(ctx.files().lock().id()), ctx.process().pid()),
     };
     let exclusive = kind == lock_type::WRITE;
-    Ok((FileLock { owner, kind: Kind::Record, exclusive, start, end, pid }, kind))
+    Ok((
+        FileLock {
+            owner,
+            kind: Kind::Record,
+            exclusive,
+            start,
+            end,
+            pid,
+        },
+        kind,
+    ))
 }
 
 fn locked_inode(file: &OpenFile) -> Result<InodeId> {
@@ -193,8 +226,16 @@ fn get_lock(ctx: &Ctx, file: &OpenFile, at: UserPtr<Flock>, by_file: bool) -> Re
             description[0] = description[0] & !0xffff | u64::from(lock_type::UNLOCK);
         }
         Some(held) => {
-            let kind = if held.exclusive { lock_type::WRITE } else { lock_type::READ };
-            let length = if held.end == u64::MAX { 0 } else { held.end - held.start + 1 };
+            let kind = if held.exclusive {
+                lock_type::WRITE
+            } else {
+                lock_type::READ
+            };
+            let length = if held.end == u64::MAX {
+                0
+            } else {
+                held.end - held.start + 1
+            };
             // OFD locks belong to no process: -1.
             let pid = if held.pid == 0 { u32::MAX } else { held.pid };
             description = [kind.into(), held.start, length, pid.into()];
@@ -226,7 +267,13 @@ fn set_lock(
 
 fn acquire(ctx: &Ctx, inode: InodeId, wanted: FileLock, wait: bool) -> Result<u64> {
     let attempt = || locks::acquire(inode, wanted).map(|()| 0);
-    ctx.retry(Some(locks::queue()), PollEvents::all(), !wait, None, attempt)
+    ctx.retry(
+        Some(locks::queue()),
+        PollEvents::all(),
+        !wait,
+        None,
+        attempt,
+    )
 }
 
 /// `flock(2)`.

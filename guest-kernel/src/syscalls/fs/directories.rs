@@ -98,9 +98,17 @@ fn listing(
         cookie = entry.next;
         true
     };
-    let dots = [(&b"."[..], directory.id().ino), (b"..", parent_ino(ctx, directory))];
+    let dots = [
+        (&b"."[..], directory.id().ino),
+        (b"..", parent_ino(ctx, directory)),
+    ];
     for (index, (name, ino)) in dots.into_iter().enumerate().skip(start.min(2) as usize) {
-        put(DirEntry { name, ino, kind: FileKind::Directory, next: index as u64 + 1 });
+        put(DirEntry {
+            name,
+            ino,
+            kind: FileKind::Directory,
+            next: index as u64 + 1,
+        });
     }
     directory.clone().read_dir(start, &mut put)?;
     if full && bytes.is_empty() {

@@ -74,7 +74,10 @@ impl Place {
         if dirfd == DirFd::CWD || path.first() == Some(&b'/') {
             return Ok(Place { root, start: cwd });
         }
-        let start = open_file(ctx, Fd(dirfd.0))?.file().inode().ok_or(Errno::ENOTDIR)?;
+        let start = open_file(ctx, Fd(dirfd.0))?
+            .file()
+            .inode()
+            .ok_or(Errno::ENOTDIR)?;
         match start.kind() {
             FileKind::Directory => Ok(Place { root, start }),
             _ => Err(Errno::ENOTDIR),
@@ -82,7 +85,10 @@ impl Place {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { root: &self.root, start: &self.start }
+        Context {
+            root: &self.root,
+            start: &self.start,
+        }
     }
 }
 
@@ -102,13 +108,7 @@ enum Target {
 
 impl Target {
     /// `path` from `dirfd`; with AT_EMPTY_PATH in `flags`, an empty path is the descriptor itself.
-    fn find(
-        ctx: &Ctx,
-        dirfd: DirFd,
-        path: UserCStr,
-        flags: u32,
-        follow: Follow,
-    ) -> Result<Target> {
+    fn find(ctx: &Ctx, dirfd: DirFd, path: UserCStr, flags: u32, follow: Follow) -> Result<Target> {
         let path = match path.0.is_null() && flags & at::EMPTY_PATH != 0 {
             true => Vec::new(),
             false => path.read_path(ctx)?,
@@ -116,13 +116,21 @@ impl Target {
         if path.is_empty() && flags & at::EMPTY_PATH != 0 {
             if dirfd == DirFd::CWD {
                 let inode = ctx.fs().lock().cwd.clone();
-                return Ok(Target::Found(Found { inode, entry: None, shown: None }));
+                return Ok(Target::Found(Found {
+                    inode,
+                    entry: None,
+                    shown: None,
+                }));
             }
             return Target::of_fd(ctx, Fd(dirfd.0));
         }
         let place = Place::of(ctx, dirfd, &path)?;
         Ok(match path::walk(&place.context(), &path, follow)? {
-            End::Here(inode, shown) => Target::Found(Found { inode, entry: None, shown }),
+            End::Here(inode, shown) => Target::Found(Found {
+                inode,
+                entry: None,
+                shown,
+            }),
             End::Entry(entry) => Target::Found(entry.found()?),
             End::File(file) => Target::File(file),
         })
@@ -157,7 +165,10 @@ impl Target {
 
     fn notify(&self, inode: &Arc<dyn Inode>, mask: u32) {
         let entry = match self {
-            Target::Found(Found { entry: Some((dir, name)), .. }) => Some((dir.id(), &name[..])),
+            Target::Found(Found {
+                entry: Some((dir, name)),
+                ..
+            }) => Some((dir.id(), &name[..])),
             _ => None,
         };
         notify(inode, entry, mask);

@@ -2,9 +2,7 @@
 
 use super::{Place, Target, at, entry, only};
 use crate::errno::{Errno, Result};
-use crate::fs::inode::{
-    DeviceNumber, FileKind, Inode, Mode, NewInode, RenameMode,
-};
+use crate::fs::inode::{DeviceNumber, FileKind, Inode, Mode, NewInode, RenameMode};
 use crate::fs::mount;
 use crate::fs::path::{self, Entry, Follow};
 use crate::syscalls::args::{DirFd, Flags, ModeArg, UserAddr, UserCStr};
@@ -42,13 +40,7 @@ pub fn mknod(ctx: &Ctx, path: UserCStr, mode: ModeArg, device: u64) -> Result<u6
 }
 
 /// `mknodat(2)`.
-pub fn mknodat(
-    ctx: &Ctx,
-    dirfd: DirFd,
-    path: UserCStr,
-    mode: ModeArg,
-    device: u64,
-) -> Result<u64> {
+pub fn mknodat(ctx: &Ctx, dirfd: DirFd, path: UserCStr, mode: ModeArg, device: u64) -> Result<u64> {
     let kind = match (FileKind::from_mode(mode.0), mode.0 & 0o170000) {
         (Some(FileKind::Directory), _) => return Err(Errno::EPERM),
         (Some(FileKind::Symlink), _) => return Err(Errno::EINVAL),
@@ -60,7 +52,13 @@ pub fn mknodat(
     let entry = entry(ctx, dirfd, path, Errno::EEXIST)?;
     let mode = Mode::new(mode.0).masked(ctx.fs().lock().umask);
     let rdev = DeviceNumber::decode(device & 0xffff_ffff);
-    create(&entry, &NewInode { rdev, ..NewInode::of(kind, mode) })
+    create(
+        &entry,
+        &NewInode {
+            rdev,
+            ..NewInode::of(kind, mode)
+        },
+    )
 }
 
 /// `symlink(2)`.
@@ -76,7 +74,13 @@ pub fn symlinkat(ctx: &Ctx, target: UserCStr, dirfd: DirFd, path: UserCStr) -> R
     }
     let entry = entry(ctx, dirfd, path, Errno::EEXIST)?;
     let new = NewInode::of(FileKind::Symlink, Mode::new(0o777));
-    create(&entry, &NewInode { target: &target, ..new })
+    create(
+        &entry,
+        &NewInode {
+            target: &target,
+            ..new
+        },
+    )
 }
 
 /// `link(2)`.
@@ -149,7 +153,10 @@ pub fn unlinkat(ctx: &Ctx, dirfd: DirFd, path: UserCStr, flags: Flags) -> Result
 
 /// What rmdir says of a path that ends in `.`, `..` or is the root.
 fn not_removable(path: &[u8]) -> Errno {
-    let trimmed = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let trimmed = path
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |last| last + 1);
     match path[..trimmed].rsplit(|&byte| byte == b'/').next() {
         Some(b".") => Errno::EINVAL,
         Some(b"..") => Errno::ENOTEMPTY,
@@ -239,7 +246,11 @@ pub fn readlinkat(
         return Err(Errno::EINVAL);
     }
     // An empty path is the link that O_PATH|O_NOFOLLOW opened.
-    let flags = if dirfd == DirFd::CWD { 0 } else { at::EMPTY_PATH };
+    let flags = if dirfd == DirFd::CWD {
+        0
+    } else {
+        at::EMPTY_PATH
+    };
     let target = Target::find(ctx, dirfd, path, flags, Follow::IfSlash)?;
     let text = match target.inode()? {
         inode if inode.kind() == FileKind::Symlink => inode.readlink()?,

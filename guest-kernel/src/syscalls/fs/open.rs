@@ -37,7 +37,14 @@ pub fn openat(
 ) -> Result<u64> {
     // Unknown bits are ignored, as ever.
     let flags = OpenFlags::from_bits_truncate(flags.bits());
-    open_path(ctx, dirfd, &path.read_path(ctx)?, flags, Mode::new(mode.0), None)
+    open_path(
+        ctx,
+        dirfd,
+        &path.read_path(ctx)?,
+        flags,
+        Mode::new(mode.0),
+        None,
+    )
 }
 
 /// `struct open_how`.
@@ -56,13 +63,7 @@ mod resolve {
 
 /// `openat2(2)`. Of the restrictions only RESOLVE_IN_ROOT can be kept; with others ENOSYS makes
 /// programs use their own checks, as on kernels without the call.
-pub fn openat2(
-    ctx: &Ctx,
-    dirfd: DirFd,
-    path: UserCStr,
-    how: UserAddr,
-    size: usize,
-) -> Result<u64> {
+pub fn openat2(ctx: &Ctx, dirfd: DirFd, path: UserCStr, how: UserAddr, size: usize) -> Result<u64> {
     if size < size_of::<OpenHow>() {
         return Err(Errno::EINVAL);
     }
@@ -70,7 +71,10 @@ pub fn openat2(
         return Err(Errno::E2BIG);
     }
     let [flags, mode, restrictions] = ctx.read::<OpenHow>(UserPtr::new(how.0))?;
-    let known = u32::try_from(flags).ok().and_then(OpenFlags::from_bits).ok_or(Errno::EINVAL)?;
+    let known = u32::try_from(flags)
+        .ok()
+        .and_then(OpenFlags::from_bits)
+        .ok_or(Errno::EINVAL)?;
     let creates = known.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE);
     if mode & !0o7777 != 0 || mode != 0 && !creates || restrictions & !resolve::ALL != 0 {
         return Err(Errno::EINVAL);
@@ -110,7 +114,10 @@ fn open_path(
     }
     let mut place = Place::of(ctx, dirfd, path)?;
     if let Some(root) = root {
-        place = Place { root: root.clone(), start: root };
+        place = Place {
+            root: root.clone(),
+            start: root,
+        };
     }
     ctx.files().lock().check_room()?;
     let open = if temporary {
@@ -119,7 +126,10 @@ fn open_path(
         open_at(ctx, &place, path, flags, mode)?
     };
     wait_for_fifo_peer(ctx, &open)?;
-    let fd = ctx.files().lock().insert(open, flags.contains(OpenFlags::CLOEXEC))?;
+    let fd = ctx
+        .files()
+        .lock()
+        .insert(open, flags.contains(OpenFlags::CLOEXEC))?;
     Ok(fd as u64)
 }
 
@@ -150,7 +160,12 @@ fn open_at(
             (inode, path, None)
         }
         End::Entry(Entry { slash: true, .. }) if create => return Err(Errno::EISDIR),
-        End::Entry(Entry { dir, name, inode: None, .. }) => {
+        End::Entry(Entry {
+            dir,
+            name,
+            inode: None,
+            ..
+        }) => {
             if !create {
                 return Err(Errno::ENOENT);
             }
@@ -160,7 +175,11 @@ fn open_at(
         End::Entry(entry) => {
             let (dir, name) = (entry.dir.clone(), entry.name.clone());
             let found = entry.found()?;
-            (found.inode, entry_path(&place.root, &dir, &name), Some(dir.id()))
+            (
+                found.inode,
+                entry_path(&place.root, &dir, &name),
+                Some(dir.id()),
+            )
         }
     };
     open_inode(inode, flags, path, directory)
@@ -175,7 +194,9 @@ fn create_file(
     mode: Mode,
 ) -> Result<Arc<OpenFile>> {
     let mode = mode.masked(ctx.fs().lock().umask);
-    let inode = dir.clone().create(name, &NewInode::of(FileKind::Regular, mode))?;
+    let inode = dir
+        .clone()
+        .create(name, &NewInode::of(FileKind::Regular, mode))?;
     let path = entry_path(&place.root, dir, name);
     open_inode(inode, flags - OpenFlags::CREAT, path, Some(dir.id()))
 }
@@ -233,7 +254,9 @@ fn open_temporary(
     }
     let mode = mode.masked(ctx.fs().lock().umask);
     let directory = found.path(&place.root);
-    let inode = found.inode.create_unnamed(&NewInode::of(FileKind::Regular, mode))?;
+    let inode = found
+        .inode
+        .create_unnamed(&NewInode::of(FileKind::Regular, mode))?;
     let mut path = directory;
     path.extend_from_slice(alloc::format!("/#{} (deleted)", inode.id().ino).as_bytes());
     let flags = flags - OpenFlags::TMPFILE - OpenFlags::DIRECTORY;
@@ -246,7 +269,9 @@ fn wait_for_fifo_peer(ctx: &Ctx, open: &OpenFile) -> Result<()> {
     match open.downcast::<PipeEnd>() {
         Some(end) if !open.flags().contains(OpenFlags::NONBLOCK) && end.inode().is_some() => {
             let queue = end.wait_queue().map(|queue| (queue, PollEvents::all()));
-            ctx.block(queue.as_slice(), None, || Ok(end.open_complete().then_some(())))
+            ctx.block(queue.as_slice(), None, || {
+                Ok(end.open_complete().then_some(()))
+            })
         }
         _ => Ok(()),
     }
@@ -306,7 +331,10 @@ pub fn memfd_create(ctx: &Ctx, name: UserCStr, flags: Flags) -> Result<u64> {
     })?;
     let tree = {
         let pages = crate::mm::frame::stats().total / 2;
-        MEMFD_TREE.lock().get_or_insert_with(|| Tree::nameless(pages)).clone()
+        MEMFD_TREE
+            .lock()
+            .get_or_insert_with(|| Tree::nameless(pages))
+            .clone()
     };
     let noexec = flags.0 & NOEXEC_SEAL != 0;
     let node = tree.unnamed_file(Mode::new(if noexec { 0o666 } else { 0o777 }));

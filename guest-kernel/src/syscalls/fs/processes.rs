@@ -24,7 +24,11 @@ fn thread_name(task: &Task) -> Vec<u8> {
 
 fn signals_where(process: &Process, condition: impl Fn(u64) -> bool) -> u64 {
     let signals = process.signals.lock();
-    let matching = signals.actions.iter().enumerate().filter(|(_, a)| condition(a.handler));
+    let matching = signals
+        .actions
+        .iter()
+        .enumerate()
+        .filter(|(_, a)| condition(a.handler));
     matching.fold(0, |set, (index, _)| set | 1 << index)
 }
 
@@ -38,7 +42,9 @@ impl ProcSource for ProcessTable {
     }
 
     fn threads(&self, pid: u32) -> Vec<u32> {
-        let tasks = process::find(pid).map(|process| process.tasks()).unwrap_or_default();
+        let tasks = process::find(pid)
+            .map(|process| process.tasks())
+            .unwrap_or_default();
         let mut ids: Vec<u32> = tasks.iter().map(|task| task.tid()).collect();
         ids.sort_unstable();
         ids
@@ -47,7 +53,11 @@ impl ProcSource for ProcessTable {
     fn process(&self, pid: u32) -> Option<ProcessInfo> {
         let process = process::find(pid)?;
         let program = process.program.lock().clone();
-        let limits = process.rlimits.lock().map(|limit| (limit.soft, limit.hard)).to_vec();
+        let limits = process
+            .rlimits
+            .lock()
+            .map(|limit| (limit.soft, limit.hard))
+            .to_vec();
         let pending = process.signals.lock().pending.set().0;
         Some(ProcessInfo {
             pid,
@@ -86,7 +96,14 @@ impl ProcSource for ProcessTable {
             RunState::Dead => 'Z',
         };
         let cpu_ns = sched::cpu_time_ns(&task);
-        Some(ThreadInfo { tid, name: thread_name(&task), state, cpu_ns, pending, blocked })
+        Some(ThreadInfo {
+            tid,
+            name: thread_name(&task),
+            state,
+            cpu_ns,
+            pending,
+            blocked,
+        })
     }
 
     fn set_thread_name(&self, tid: u32, name: &[u8]) -> Result<()> {
@@ -102,7 +119,10 @@ impl ProcSource for ProcessTable {
 
     fn system(&self) -> SystemInfo {
         let processes = process::all();
-        let tasks: Vec<Arc<Task>> = processes.iter().flat_map(|process| process.tasks()).collect();
+        let tasks: Vec<Arc<Task>> = processes
+            .iter()
+            .flat_map(|process| process.tasks())
+            .collect();
         let runs = |task: &&Arc<Task>| task.state() == RunState::Runnable;
         SystemInfo {
             release: misc::RELEASE,
@@ -115,4 +135,3 @@ impl ProcSource for ProcessTable {
         }
     }
 }
-

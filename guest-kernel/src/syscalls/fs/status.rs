@@ -33,7 +33,10 @@ pub fn newfstatat(
     out: UserAddr,
     flags: Flags,
 ) -> Result<u64> {
-    only(flags.0, at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH)?;
+    only(
+        flags.0,
+        at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH,
+    )?;
     let target = Target::find(ctx, dirfd, path, flags.0, follow_unless(flags.0))?;
     ctx.write_bytes(out.0, &target.metadata()?.to_stat())?;
     Ok(0)
@@ -80,7 +83,10 @@ fn write_statfs(ctx: &Ctx, target: &Target, out: UserAddr) -> Result<u64> {
     const BLOCK: u64 = 4096;
     let info = match target.inode() {
         Ok(inode) => inode.file_system(),
-        Err(_) => FileSystemInfo { magic: PIPEFS, ..FileSystemInfo::default() },
+        Err(_) => FileSystemInfo {
+            magic: PIPEFS,
+            ..FileSystemInfo::default()
+        },
     };
     let fsid = target.metadata()?.id.dev.encode();
     let words = [

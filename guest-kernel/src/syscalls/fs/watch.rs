@@ -20,7 +20,10 @@ pub fn inotify_init1(ctx: &Ctx, flags: Flags) -> Result<u64> {
     only(flags.0, (OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).bits())?;
     let flags = OpenFlags::from_bits_truncate(flags.0);
     let open = OpenFile::new(Inotify::new(), flags, Vec::new());
-    let fd = ctx.files().lock().insert(open, flags.contains(OpenFlags::CLOEXEC))?;
+    let fd = ctx
+        .files()
+        .lock()
+        .insert(open, flags.contains(OpenFlags::CLOEXEC))?;
     Ok(fd as u64)
 }
 
@@ -36,12 +39,16 @@ pub fn inotify_add_watch(ctx: &Ctx, fd: Fd, path: UserCStr, events: Flags) -> Re
     if events.0 & mask::ONLYDIR != 0 && inode.kind() != FileKind::Directory {
         return Err(Errno::ENOTDIR);
     }
-    instance.add_watch(inode.id(), events.0).map(|watch| watch as u64)
+    instance
+        .add_watch(inode.id(), events.0)
+        .map(|watch| watch as u64)
 }
 
 /// `inotify_rm_watch(2)`.
 pub fn inotify_rm_watch(ctx: &Ctx, fd: Fd, watch: i32) -> Result<u64> {
     let file = open_file(ctx, fd)?;
-    file.downcast::<Inotify>().ok_or(Errno::EINVAL)?.remove_watch(watch)?;
+    file.downcast::<Inotify>()
+        .ok_or(Errno::EINVAL)?
+        .remove_watch(watch)?;
     Ok(0)
 }

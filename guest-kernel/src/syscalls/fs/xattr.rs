@@ -22,25 +22,13 @@ fn missing_attribute(ctx: &Ctx, name: UserCStr) -> Result<u64> {
 }
 
 /// `getxattr(2)`.
-pub fn getxattr(
-    ctx: &Ctx,
-    path: UserCStr,
-    name: UserCStr,
-    _: UserAddr,
-    _: usize,
-) -> Result<u64> {
+pub fn getxattr(ctx: &Ctx, path: UserCStr, name: UserCStr, _: UserAddr, _: usize) -> Result<u64> {
     Target::find(ctx, DirFd::CWD, path, 0, Follow::Always)?;
     missing_attribute(ctx, name)
 }
 
 /// `lgetxattr(2)`.
-pub fn lgetxattr(
-    ctx: &Ctx,
-    path: UserCStr,
-    name: UserCStr,
-    _: UserAddr,
-    _: usize,
-) -> Result<u64> {
+pub fn lgetxattr(ctx: &Ctx, path: UserCStr, name: UserCStr, _: UserAddr, _: usize) -> Result<u64> {
     Target::find(ctx, DirFd::CWD, path, 0, Follow::IfSlash)?;
     missing_attribute(ctx, name)
 }
@@ -78,14 +66,7 @@ pub fn lsetxattr(
 }
 
 /// `fsetxattr(2)`.
-pub fn fsetxattr(
-    ctx: &Ctx,
-    fd: Fd,
-    _: UserCStr,
-    _: UserAddr,
-    _: usize,
-    _: Flags,
-) -> Result<u64> {
+pub fn fsetxattr(ctx: &Ctx, fd: Fd, _: UserCStr, _: UserAddr, _: usize, _: Flags) -> Result<u64> {
     open_file(ctx, fd)?;
     Err(Errno::EOPNOTSUPP)
 }

@@ -73,7 +73,10 @@ fn copy(
             Err(error) => return Err(error),
         };
         from.advance(input, written as u64);
-        if let Some(Position { value: Some(value), .. }) = to.as_deref_mut() {
+        if let Some(Position {
+            value: Some(value), ..
+        }) = to.as_deref_mut()
+        {
             *value += written as u64;
         }
         done += written as u64;
@@ -97,7 +100,11 @@ pub fn sendfile(
         return Err(Errno::EBADF);
     }
     if !input.file().seekable() {
-        return Err(if offset.is_null() { Errno::EINVAL } else { Errno::ESPIPE });
+        return Err(if offset.is_null() {
+            Errno::EINVAL
+        } else {
+            Errno::ESPIPE
+        });
     }
     if output.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EINVAL);

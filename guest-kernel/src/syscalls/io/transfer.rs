@@ -21,7 +21,10 @@ const IOVEC_SIZE: usize = 16;
 
 fn one(buffer: UserAddr, len: usize) -> Result<Vec<UserRange>> {
     check_range(buffer.0, len as u64)?;
-    Ok(Vec::from([UserRange { addr: buffer.0, len: len as u64 }]))
+    Ok(Vec::from([UserRange {
+        addr: buffer.0,
+        len: len as u64,
+    }]))
 }
 
 /// EFAULT for a buffer that runs out of the program's half of the address space, as access_ok.
@@ -44,7 +47,10 @@ pub fn read_iovecs(ctx: &Ctx, vector: UserAddr, count: usize) -> Result<Vec<User
     let (words, _) = bytes.as_chunks::<8>();
     for pair in words.chunks_exact(2) {
         let (addr, len) = (u64::from_le_bytes(pair[0]), u64::from_le_bytes(pair[1]));
-        total = total.checked_add(len).filter(|&t| t <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
+        total = total
+            .checked_add(len)
+            .filter(|&t| t <= i64::MAX as u64)
+            .ok_or(Errno::EINVAL)?;
         check_range(addr, len)?;
         ranges.push(UserRange { addr, len });
     }
@@ -64,7 +70,10 @@ struct How {
 
 fn position(offset: i64) -> Result<How> {
     let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
-    Ok(How { offset: Some(offset), ..How::default() })
+    Ok(How {
+        offset: Some(offset),
+        ..How::default()
+    })
 }
 
 fn read_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> Result<u64> {
@@ -79,7 +88,14 @@ fn read_into(ctx: &Ctx, file: &OpenFile, dst: &mut Destination<'_>, how: How) ->
         Some(offset) => file.pread(dst, offset),
         None => file.read(dst),
     };
-    ctx.retry(file.file().wait_queue(), PollEvents::IN, nonblocking, None, operation)
+    let [deadline, _] = file.file().deadlines();
+    ctx.retry(
+        file.file().wait_queue(),
+        PollEvents::IN,
+        nonblocking,
+        deadline,
+        operation,
+    )
 }
 
 fn write_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> Result<u64> {
@@ -101,7 +117,9 @@ fn write_from(ctx: &Ctx, file: &OpenFile, src: &mut Source<'_>, mut how: How) ->
             Some(offset) => file.pwrite(src, offset),
             None => file.write(src),
         };
-        match ctx.retry(file.file().wait_queue(), PollEvents::OUT, nonblocking, None, operation) {
+        let [_, deadline] = file.file().deadlines();
+        let queue = file.file().wait_queue();
+        match ctx.retry(queue, PollEvents::OUT, nonblocking, deadline, operation) {
             Ok(n) => {
                 done += n;
                 if let Some(offset) = &mut how.offset {
@@ -180,13 +198,7 @@ pub fn writev(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize) -> Result<u64> 
 }
 
 /// `preadv(2)`. On 64-bit the low word of the position has all of it.
-pub fn preadv(
-    ctx: &Ctx,
-    fd: Fd,
-    vector: UserAddr,
-    count: usize,
-    offset: i64,
-) -> Result<u64> {
+pub fn preadv(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, offset: i64) -> Result<u64> {
     let how = position(offset)?;
     let file = open_file(ctx, fd)?;
     let ranges = read_iovecs(ctx, vector, count)?;
@@ -194,13 +206,7 @@ pub fn preadv(
 }
 
 /// `pwritev(2)`.
-pub fn pwritev(
-    ctx: &Ctx,
-    fd: Fd,
-    vector: UserAddr,
-    count: usize,
-    offset: i64,
-) -> Result<u64> {
+pub fn pwritev(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, offset: i64) -> Result<u64> {
     let how = position(offset)?;
     let file = open_file(ctx, fd)?;
     let ranges = read_iovecs(ctx, vector, count)?;
@@ -222,9 +228,17 @@ fn how_v2(offset: i64, flags: Flags) -> Result<How> {
         return Err(Errno::EOPNOTSUPP);
     }
     // -1: at the file's own position.
-    let how = if offset == -1 { How::default() } else { position(offset)? };
+    let how = if offset == -1 {
+        How::default()
+    } else {
+        position(offset)?
+    };
     let (nowait, append) = (flags.0 & rwf::NOWAIT != 0, flags.0 & rwf::APPEND != 0);
-    Ok(How { nowait, append, ..how })
+    Ok(How {
+        nowait,
+        append,
+        ..how
+    })
 }
 
 /// `preadv2(2)`. The fifth argument is the unused high word of the position.
@@ -237,7 +251,10 @@ pub fn preadv2(
     _: u64,
     flags: Flags,
 ) -> Result<u64> {
-    let how = How { append: false, ..how_v2(offset, flags)? };
+    let how = How {
+        append: false,
+        ..how_v2(offset, flags)?
+    };
     let file = open_file(ctx, fd)?;
     let ranges = read_iovecs(ctx, vector, count)?;
     read_ranges(ctx, &file, ranges, how)
@@ -310,7 +327,16 @@ pub(super) fn write_bytes(
     offset: Option<u64>,
 ) -> Result<usize> {
     let mut src = Source::kernel(bytes);
-    write_from(ctx, file, &mut src, How { offset, ..How::default() }).map(|n| n as usize)
+    write_from(
+        ctx,
+        file,
+        &mut src,
+        How {
+            offset,
+            ..How::default()
+        },
+    )
+    .map(|n| n as usize)
 }
 
 /// Reads into kernel memory, waiting until there is something.
@@ -321,5 +347,13 @@ pub(super) fn read_bytes(
     offset: Option<u64>,
 ) -> Result<usize> {
     let mut dst = Destination::kernel(bytes);
-    read_into(ctx, file, &mut dst, How { offset, ..How::default() })
+    read_into(
+        ctx,
+        file,
+        &mut dst,
+        How {
+            offset,
+            ..How::default()
+        },
+    )
 }
