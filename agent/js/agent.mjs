@@ -4,6 +4,7 @@
 
 import { Channel } from './channel.mjs';
 import { loadFunction } from './function.mjs';
+import { installProcessId, renewProcessId } from './process-id.mjs';
 import { installRandom, renewRandom } from './random.mjs';
 import { inspect } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
@@ -54,17 +55,6 @@ function errorReport(error) {
   } catch {
     return { message: 'an error that cannot be shown', stack: '' };
   }
-}
-
-/** Puts the new process id where Node keeps the one it had at its start. */
-function renewProcessId() {
-  const processId = Number(fs.readlinkSync('/proc/self'));
-  // OpenSSL reseeds when it sees a new process id; without one, copies would share random bytes.
-  if (inherited === undefined && processId === process.pid) {
-    throw new Error('the kernel kept the process id over a restore: random numbers would repeat');
-  }
-  const descriptor = Object.getOwnPropertyDescriptor(process, 'pid');
-  Object.defineProperty(process, 'pid', { ...descriptor, value: processId });
 }
 
 /** What makes this copy of the snapshot different from every other. */
@@ -199,6 +189,7 @@ Object.defineProperty(globalThis, 'sprout', {
   configurable: true,
 });
 
+installProcessId();
 installRandom();
 await rehearse();
 let handler;

@@ -26,5 +26,6 @@ pub const JS_FILES: &[(&str, &str)] = &[
     ("agent.mjs", include_str!("../js/agent.mjs")),
     ("channel.mjs", include_str!("../js/channel.mjs")),
     ("function.mjs", include_str!("../js/function.mjs")),
+    ("process-id.mjs", include_str!("../js/process-id.mjs")),
     ("random.mjs", include_str!("../js/random.mjs")),
 ];

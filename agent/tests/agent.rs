@@ -428,6 +428,15 @@ fn restore_hooks_run_once_before_the_request_and_shapes_stay() {
 }
 
 #[test]
+fn the_process_id_is_right_before_and_after_a_restore() {
+    let mut agent = Agent::function("export default () => new Response(String(process.pid));");
+    let expected = agent.process.id().to_string();
+    assert_eq!(agent.get("http://localhost/").text(), expected);
+    agent.restore(1);
+    assert_eq!(agent.get("http://localhost/").text(), expected);
+}
+
+#[test]
 fn a_failing_restore_hook_fails_the_request() {
     let mut agent = Agent::function(
         "sprout.afterRestore(() => { throw new Error('no reconnect') });
