@@ -74,16 +74,6 @@ pub trait File: Send + Sync {
     /// Woken when readiness may have grown; `None`: always ready (regular files).
     fn wait_queue(&self) -> Option<&WaitQueue>;
 
-    /// When a read that starts now is to give up waiting (SO_RCVTIMEO), in monotonic ns.
-    fn read_deadline(&self) -> Option<u64> {
-        None
-    }
-
-    /// The same for a write (SO_SNDTIMEO).
-    fn write_deadline(&self) -> Option<u64> {
-        None
-    }
-
     /// For fstat.
     fn metadata(&self) -> Result<Metadata>;
 

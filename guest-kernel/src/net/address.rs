@@ -59,7 +59,11 @@ pub enum Address {
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(Errno::EINVAL)
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .ok_or(Errno::EINVAL)
 }
 
 impl Address {
@@ -150,8 +154,14 @@ fn parse_unix(bytes: &[u8]) -> Result<UnixAddress> {
         None | Some([]) => UnixAddress::Unnamed,
         Some([0, name @ ..]) => UnixAddress::Abstract(name.to_vec()),
         Some(path) => {
-            let len = path.iter().position(|byte| *byte == 0).unwrap_or(path.len());
-            UnixAddress::Path { path: path.iter().take(len).copied().collect(), inode: None }
+            let len = path
+                .iter()
+                .position(|byte| *byte == 0)
+                .unwrap_or(path.len());
+            UnixAddress::Path {
+                path: path.iter().take(len).copied().collect(),
+                inode: None,
+            }
         }
     })
 }
@@ -171,7 +181,11 @@ mod tests {
     fn inet_addresses_survive_encoding() {
         for text in ["127.0.0.1:80", "[::1]:65535", "0.0.0.0:0"] {
             let addr: SocketAddr = text.parse().unwrap();
-            let family = if addr.is_ipv4() { family::INET } else { family::INET6 };
+            let family = if addr.is_ipv4() {
+                family::INET
+            } else {
+                family::INET6
+            };
             let bytes = Address::Inet(addr).encode(family);
             assert_eq!(bytes.len(), if addr.is_ipv4() { 16 } else { 28 });
             assert_eq!(inet(&bytes), addr);
@@ -197,7 +211,10 @@ mod tests {
             panic!("not abstract")
         };
         assert_eq!(name, b"a\0b");
-        assert!(matches!(parse(b""), Ok(Address::Unix(UnixAddress::Unnamed))));
+        assert!(matches!(
+            parse(b""),
+            Ok(Address::Unix(UnixAddress::Unnamed))
+        ));
         assert!(parse(&[b'x'; 109]).is_err());
     }
 

@@ -35,12 +35,22 @@ impl Segment {
         if src.remaining() > 0 {
             return Err(Errno::EFAULT);
         }
-        Ok(Segment { bytes, start: 0, ancillary: Ancillary::default(), from })
+        Ok(Segment {
+            bytes,
+            start: 0,
+            ancillary: Ancillary::default(),
+            from,
+        })
     }
 
     /// A message of these bytes.
     pub fn of(bytes: Vec<u8>, from: Option<Address>) -> Segment {
-        Segment { bytes, start: 0, ancillary: Ancillary::default(), from }
+        Segment {
+            bytes,
+            start: 0,
+            ancillary: Ancillary::default(),
+            from,
+        }
     }
 
     /// What of it has not been received.
@@ -170,9 +180,17 @@ pub fn send_stream(
             let credentials = ancillary.credentials;
             let with = core::mem::replace(
                 &mut ancillary,
-                Ancillary { credentials, ..Ancillary::default() },
+                Ancillary {
+                    credentials,
+                    ..Ancillary::default()
+                },
             );
-            push(Segment { bytes, start: 0, ancillary: with, from: None })?;
+            push(Segment {
+                bytes,
+                start: 0,
+                ancillary: with,
+                from: None,
+            })?;
             Ok(taken)
         });
         match pushed {
@@ -243,9 +261,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn send(state: &Lock<Buffer>, bytes: &[u8]) -> usize {
-        send_stream(&mut Source::kernel(bytes), usize::MAX, Ancillary::default(), |segment| {
-            state.lock().push(segment, true)
-        })
+        send_stream(
+            &mut Source::kernel(bytes),
+            usize::MAX,
+            Ancillary::default(),
+            |segment| state.lock().push(segment, true),
+        )
         .unwrap()
     }
 

@@ -162,7 +162,11 @@ impl NetlinkSocket {
     /// Takes port id `wanted`; 0: the process id, or if that is taken a number no process has.
     fn bind_port(&self, wanted: u32) -> Result<u32> {
         if let Some(port) = self.state.lock().port {
-            return if wanted == 0 || wanted == port { Ok(port) } else { Err(Errno::EINVAL) };
+            return if wanted == 0 || wanted == port {
+                Ok(port)
+            } else {
+                Err(Errno::EINVAL)
+            };
         }
         let mut ports = PORTS.lock();
         let port = match wanted {
@@ -185,7 +189,10 @@ impl NetlinkSocket {
 
     fn reply(&self, bytes: Vec<u8>) -> Result<()> {
         let kernel = Address::Netlink { port: 0, groups: 0 };
-        self.state.lock().incoming.push(Segment::of(bytes, Some(kernel)), false)
+        self.state
+            .lock()
+            .incoming
+            .push(Segment::of(bytes, Some(kernel)), false)
     }
 
     /// Answers one request.
@@ -199,13 +206,17 @@ impl NetlinkSocket {
         };
         let say = |kind, flags, body: &[u8]| message(kind, flags, header.sequence, port, body);
         if header.flags & nl::DUMP == nl::DUMP {
-            let mut bytes: Vec<u8> =
-                bodies.iter().flat_map(|body| say(reply, nl::MULTI, body)).collect();
+            let mut bytes: Vec<u8> = bodies
+                .iter()
+                .flat_map(|body| say(reply, nl::MULTI, body))
+                .collect();
             bytes.extend(say(nl::DONE, nl::MULTI, &0u32.to_ne_bytes()));
             return self.reply(bytes);
         }
         // A single one can be asked for by index, which 16 bits into the fixed part follows.
-        let index = request.get(HEADER + 4..).and_then(|rest| rest.first_chunk());
+        let index = request
+            .get(HEADER + 4..)
+            .and_then(|rest| rest.first_chunk());
         let index = index.map_or(0, |bytes| u32::from_ne_bytes(*bytes));
         match (header.kind, bodies.first()) {
             (nl::GETLINK, Some(body)) if index == interface::INDEX || index == 0 => {
@@ -216,9 +227,7 @@ impl NetlinkSocket {
                 self.acknowledge(header, request, port, 0)
             }
             (nl::GETLINK, _) => self.acknowledge(header, request, port, Errno::ENODEV.code()),
-            (nl::GETROUTE, _) => {
-                self.acknowledge(header, request, port, Errno::ENETUNREACH.code())
-            }
+            (nl::GETROUTE, _) => self.acknowledge(header, request, port, Errno::ENETUNREACH.code()),
             _ => self.acknowledge(header, request, port, Errno::EOPNOTSUPP.code()),
         }
     }
@@ -270,7 +279,9 @@ impl Socket for NetlinkSocket {
     }
 
     fn bind(&self, address: Address) -> Result<()> {
-        let Address::Netlink { port, groups } = address else { return Err(Errno::EINVAL) };
+        let Address::Netlink { port, groups } = address else {
+            return Err(Errno::EINVAL);
+        };
         self.bind_port(port)?;
         // Nothing here ever changes, so groups of listeners hear nothing.
         self.state.lock().groups = groups;
@@ -292,7 +303,10 @@ impl Socket for NetlinkSocket {
 
     fn local_address(&self) -> Address {
         let state = self.state.lock();
-        Address::Netlink { port: state.port.unwrap_or(0), groups: state.groups }
+        Address::Netlink {
+            port: state.port.unwrap_or(0),
+            groups: state.groups,
+        }
     }
 
     fn peer_address(&self) -> Result<Address> {
@@ -329,7 +343,9 @@ impl Socket for NetlinkSocket {
             } else if header.flags & nl::ACK != 0 {
                 self.acknowledge(header, request, port, 0)?;
             }
-            rest = rest.get(header.length.next_multiple_of(4)..).unwrap_or_default();
+            rest = rest
+                .get(header.length.next_multiple_of(4)..)
+                .unwrap_or_default();
         }
         self.queue.wake(PollEvents::IN | PollEvents::RDNORM);
         Ok(length)
@@ -346,12 +362,23 @@ impl Socket for NetlinkSocket {
         if flags.contains(MessageFlags::PEEK) {
             self.state.lock().incoming.unpop(segment);
         }
-        Ok(Received { bytes: put?, length, from, ..Received::default() })
+        Ok(Received {
+            bytes: put?,
+            length,
+            from,
+            ..Received::default()
+        })
     }
 
     fn queued(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.incoming.front().map_or(0, |segment| segment.unread().len()), 0)
+        (
+            state
+                .incoming
+                .front()
+                .map_or(0, |segment| segment.unread().len()),
+            0,
+        )
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -367,7 +394,11 @@ mod tests {
         let request = message(kind, flags | nl::REQUEST, 77, 0, &[0; 16]);
         let mut outgoing = Outgoing::default();
         socket
-            .send(&mut Source::kernel(&request), &mut outgoing, MessageFlags::empty())
+            .send(
+                &mut Source::kernel(&request),
+                &mut outgoing,
+                MessageFlags::empty(),
+            )
             .unwrap();
         let mut bytes = vec![0; 4096];
         let got = socket
@@ -388,13 +419,26 @@ mod tests {
 
     #[test]
     fn dumps_end_with_done_and_carry_the_sequence_number() {
-        let socket = NetlinkSocket::new(SocketType::Raw, Credentials { pid: 901, uid: 0, gid: 0 });
+        let socket = NetlinkSocket::new(
+            SocketType::Raw,
+            Credentials {
+                pid: 901,
+                uid: 0,
+                gid: 0,
+            },
+        );
         let links = ask(&socket, nl::GETLINK, nl::DUMP);
         assert_eq!(messages(&links), [(nl::NEWLINK, 77), (nl::DONE, 77)]);
         assert!(links.windows(3).any(|bytes| bytes == b"lo\0"));
         let addresses = ask(&socket, nl::GETADDR, nl::DUMP);
-        assert_eq!(messages(&addresses), [(nl::NEWADDR, 77), (nl::NEWADDR, 77), (nl::DONE, 77)]);
-        assert_eq!(messages(&ask(&socket, nl::GETROUTE, nl::DUMP)), [(nl::DONE, 77)]);
+        assert_eq!(
+            messages(&addresses),
+            [(nl::NEWADDR, 77), (nl::NEWADDR, 77), (nl::DONE, 77)]
+        );
+        assert_eq!(
+            messages(&ask(&socket, nl::GETROUTE, nl::DUMP)),
+            [(nl::DONE, 77)]
+        );
         assert_eq!(messages(&ask(&socket, nl::GETLINK, 0)), [(nl::NEWLINK, 77)]);
         let refused = ask(&socket, 24, 0);
         assert_eq!(messages(&refused), [(nl::ERROR, 77)]);
@@ -403,7 +447,11 @@ mod tests {
 
     #[test]
     fn the_first_socket_has_the_process_id_as_port() {
-        let owner = Credentials { pid: 902, uid: 0, gid: 0 };
+        let owner = Credentials {
+            pid: 902,
+            uid: 0,
+            gid: 0,
+        };
         let first = NetlinkSocket::new(SocketType::Raw, owner);
         let second = NetlinkSocket::new(SocketType::Raw, owner);
         assert_eq!(first.bind_port(0), Ok(902));

@@ -99,7 +99,13 @@ struct Known {
 }
 
 const fn row(level: i32, name: i32, sockets: u8, default: i32, rule: Rule) -> Known {
-    Known { level, name, sockets, default, rule }
+    Known {
+        level,
+        name,
+        sockets,
+        default,
+        rule,
+    }
 }
 
 const ANY_INT: Rule = Range(i32::MIN, i32::MAX);
@@ -112,71 +118,83 @@ const BUFFER_MAX: i32 = 212_992;
 
 /// Options that are a number (include/uapi/asm-generic/socket.h, linux/{tcp,in,in6,netlink}.h).
 static KNOWN: &[Known] = &[
-    row(level::SOCKET, 1, ANY, 0, Bool),                        // DEBUG
+    row(level::SOCKET, 1, ANY, 0, Bool), // DEBUG
     row(level::SOCKET, so::REUSEADDR, ANY, 0, Bool),
-    row(level::SOCKET, 5, ANY, 0, Bool),                        // DONTROUTE
+    row(level::SOCKET, 5, ANY, 0, Bool), // DONTROUTE
     row(level::SOCKET, so::BROADCAST, ANY, 0, Bool),
-    row(level::SOCKET, so::SNDBUF, UNIX | UDP | NETLINK, BUFFER, Size(4608)),
-    row(level::SOCKET, so::RCVBUF, UNIX | UDP | NETLINK, BUFFER, Size(2304)),
+    row(
+        level::SOCKET,
+        so::SNDBUF,
+        UNIX | UDP | NETLINK,
+        BUFFER,
+        Size(4608),
+    ),
+    row(
+        level::SOCKET,
+        so::RCVBUF,
+        UNIX | UDP | NETLINK,
+        BUFFER,
+        Size(2304),
+    ),
     row(level::SOCKET, so::SNDBUF, TCP, 16_384, Size(4608)),
     row(level::SOCKET, so::RCVBUF, TCP, 131_072, Size(2304)),
-    row(level::SOCKET, 9, ANY, 0, Bool),                        // KEEPALIVE
-    row(level::SOCKET, 10, ANY, 0, Bool),                       // OOBINLINE
-    row(level::SOCKET, 11, ANY, 0, Bool),                       // NO_CHECK
-    row(level::SOCKET, 12, ANY, 0, ANY_INT),                    // PRIORITY
+    row(level::SOCKET, 9, ANY, 0, Bool),     // KEEPALIVE
+    row(level::SOCKET, 10, ANY, 0, Bool),    // OOBINLINE
+    row(level::SOCKET, 11, ANY, 0, Bool),    // NO_CHECK
+    row(level::SOCKET, 12, ANY, 0, ANY_INT), // PRIORITY
     row(level::SOCKET, so::REUSEPORT, ANY, 0, Bool),
     row(level::SOCKET, so::PASSCRED, UNIX | NETLINK, 0, Bool),
-    row(level::SOCKET, 18, ANY, 1, Range(0, i32::MAX)),         // RCVLOWAT
-    row(level::SOCKET, 19, ANY, 1, ReadOnly),                   // SNDLOWAT
-    row(level::SOCKET, 29, ANY, 0, Bool),                       // TIMESTAMP
-    row(level::SOCKET, 35, ANY, 0, Bool),                       // TIMESTAMPNS
-    row(level::SOCKET, 36, ANY, 0, ANY_INT),                    // MARK
-    row(level::SOCKET, 40, ANY, 0, Bool),                       // RXQ_OVFL
-    row(level::SOCKET, 46, ANY, 0, Range(0, i32::MAX)),         // BUSY_POLL
-    row(level::SOCKET, 49, ANY, 0, ANY_INT),                    // INCOMING_CPU
-    row(level::TCP, 1, TCP, 0, Bool),                           // NODELAY
-    row(level::TCP, 2, TCP, 536, Range(88, 32_767)), // MAXSEG
-    row(level::TCP, 3, TCP, 0, Bool),                           // CORK
-    row(level::TCP, 4, TCP, 7200, Range(1, 32_767)),            // KEEPIDLE
-    row(level::TCP, 5, TCP, 75, Range(1, 32_767)),              // KEEPINTVL
-    row(level::TCP, 6, TCP, 9, Range(1, 127)),                  // KEEPCNT
-    row(level::TCP, 7, TCP, 6, Range(1, 127)),                  // SYNCNT
-    row(level::TCP, 8, TCP, 60, Range(-1, 120)),                // LINGER2
-    row(level::TCP, 9, TCP, 0, ANY_INT),                        // DEFER_ACCEPT
-    row(level::TCP, 10, TCP, 0, ANY_INT),                       // WINDOW_CLAMP
-    row(level::TCP, 12, TCP, 1, Bool),                          // QUICKACK
-    row(level::TCP, 18, TCP, 0, Range(0, i32::MAX)),            // USER_TIMEOUT
-    row(level::TCP, 23, TCP, 0, Range(0, i32::MAX)),            // FASTOPEN
-    row(level::TCP, 25, TCP, -1, ANY_INT),                      // NOTSENT_LOWAT
-    row(level::TCP, 30, TCP, 0, Bool),                          // FASTOPEN_CONNECT
-    row(level::UDP, 1, UDP, 0, Bool),                           // CORK
-    row(level::IP, 1, INET, 0, Range(0, 255)),                  // TOS
-    row(level::IP, 2, INET, 64, RangeOrDefault(1, 255)),        // TTL
-    row(level::IP, 8, INET, 0, Bool),                           // PKTINFO
-    row(level::IP, 10, INET, 1, Range(0, 5)),                   // MTU_DISCOVER
-    row(level::IP, 11, INET, 0, Bool),                          // RECVERR
-    row(level::IP, 12, INET, 0, Bool),                          // RECVTTL
-    row(level::IP, 13, INET, 0, Bool),                          // RECVTOS
-    row(level::IP, 14, INET, 65_536, ReadOnly),                 // MTU
-    row(level::IP, 15, INET, 0, Bool),                          // FREEBIND
-    row(level::IP, 24, INET, 0, Bool),                          // BIND_ADDRESS_NO_PORT
-    row(level::IP, 33, UDP, 1, RangeOrDefault(0, 255)),         // MULTICAST_TTL
-    row(level::IP, 34, INET, 1, Bool),                          // MULTICAST_LOOP
-    row(level::IPV6, 16, INET, 64, RangeOrDefault(0, 255)),     // UNICAST_HOPS
-    row(level::IPV6, 18, UDP, 1, RangeOrDefault(0, 255)),       // MULTICAST_HOPS
-    row(level::IPV6, 19, INET, 1, Bool),                        // MULTICAST_LOOP
-    row(level::IPV6, 23, INET, 1, Range(0, 5)),                 // MTU_DISCOVER
-    row(level::IPV6, 24, INET, 65_536, ReadOnly),               // MTU
-    row(level::IPV6, 25, INET, 0, Bool),                        // RECVERR
+    row(level::SOCKET, 18, ANY, 1, Range(0, i32::MAX)), // RCVLOWAT
+    row(level::SOCKET, 19, ANY, 1, ReadOnly),           // SNDLOWAT
+    row(level::SOCKET, 29, ANY, 0, Bool),               // TIMESTAMP
+    row(level::SOCKET, 35, ANY, 0, Bool),               // TIMESTAMPNS
+    row(level::SOCKET, 36, ANY, 0, ANY_INT),            // MARK
+    row(level::SOCKET, 40, ANY, 0, Bool),               // RXQ_OVFL
+    row(level::SOCKET, 46, ANY, 0, Range(0, i32::MAX)), // BUSY_POLL
+    row(level::SOCKET, 49, ANY, 0, ANY_INT),            // INCOMING_CPU
+    row(level::TCP, 1, TCP, 0, Bool),                   // NODELAY
+    row(level::TCP, 2, TCP, 536, Range(88, 32_767)),    // MAXSEG
+    row(level::TCP, 3, TCP, 0, Bool),                   // CORK
+    row(level::TCP, 4, TCP, 7200, Range(1, 32_767)),    // KEEPIDLE
+    row(level::TCP, 5, TCP, 75, Range(1, 32_767)),      // KEEPINTVL
+    row(level::TCP, 6, TCP, 9, Range(1, 127)),          // KEEPCNT
+    row(level::TCP, 7, TCP, 6, Range(1, 127)),          // SYNCNT
+    row(level::TCP, 8, TCP, 60, Range(-1, 120)),        // LINGER2
+    row(level::TCP, 9, TCP, 0, ANY_INT),                // DEFER_ACCEPT
+    row(level::TCP, 10, TCP, 0, ANY_INT),               // WINDOW_CLAMP
+    row(level::TCP, 12, TCP, 1, Bool),                  // QUICKACK
+    row(level::TCP, 18, TCP, 0, Range(0, i32::MAX)),    // USER_TIMEOUT
+    row(level::TCP, 23, TCP, 0, Range(0, i32::MAX)),    // FASTOPEN
+    row(level::TCP, 25, TCP, -1, ANY_INT),              // NOTSENT_LOWAT
+    row(level::TCP, 30, TCP, 0, Bool),                  // FASTOPEN_CONNECT
+    row(level::UDP, 1, UDP, 0, Bool),                   // CORK
+    row(level::IP, 1, INET, 0, Range(0, 255)),          // TOS
+    row(level::IP, 2, INET, 64, RangeOrDefault(1, 255)), // TTL
+    row(level::IP, 8, INET, 0, Bool),                   // PKTINFO
+    row(level::IP, 10, INET, 1, Range(0, 5)),           // MTU_DISCOVER
+    row(level::IP, 11, INET, 0, Bool),                  // RECVERR
+    row(level::IP, 12, INET, 0, Bool),                  // RECVTTL
+    row(level::IP, 13, INET, 0, Bool),                  // RECVTOS
+    row(level::IP, 14, INET, 65_536, ReadOnly),         // MTU
+    row(level::IP, 15, INET, 0, Bool),                  // FREEBIND
+    row(level::IP, 24, INET, 0, Bool),                  // BIND_ADDRESS_NO_PORT
+    row(level::IP, 33, UDP, 1, RangeOrDefault(0, 255)), // MULTICAST_TTL
+    row(level::IP, 34, INET, 1, Bool),                  // MULTICAST_LOOP
+    row(level::IPV6, 16, INET, 64, RangeOrDefault(0, 255)), // UNICAST_HOPS
+    row(level::IPV6, 18, UDP, 1, RangeOrDefault(0, 255)), // MULTICAST_HOPS
+    row(level::IPV6, 19, INET, 1, Bool),                // MULTICAST_LOOP
+    row(level::IPV6, 23, INET, 1, Range(0, 5)),         // MTU_DISCOVER
+    row(level::IPV6, 24, INET, 65_536, ReadOnly),       // MTU
+    row(level::IPV6, 25, INET, 0, Bool),                // RECVERR
     row(level::IPV6, V6ONLY, INET, 0, Bool),
-    row(level::IPV6, 49, INET, 0, Bool),                        // RECVPKTINFO
-    row(level::IPV6, 51, INET, 0, Bool),                        // RECVHOPLIMIT
-    row(level::IPV6, 66, INET, 0, Bool),                        // RECVTCLASS
-    row(level::IPV6, 67, INET, 0, RangeOrDefault(0, 255)),      // TCLASS
-    row(level::NETLINK, 3, NETLINK, 0, Bool),                   // PKTINFO
-    row(level::NETLINK, 10, NETLINK, 0, Bool),                  // CAP_ACK
-    row(level::NETLINK, 11, NETLINK, 0, Bool),                  // EXT_ACK
-    row(level::NETLINK, 12, NETLINK, 0, Bool),                  // GET_STRICT_CHK
+    row(level::IPV6, 49, INET, 0, Bool), // RECVPKTINFO
+    row(level::IPV6, 51, INET, 0, Bool), // RECVHOPLIMIT
+    row(level::IPV6, 66, INET, 0, Bool), // RECVTCLASS
+    row(level::IPV6, 67, INET, 0, RangeOrDefault(0, 255)), // TCLASS
+    row(level::NETLINK, 3, NETLINK, 0, Bool), // PKTINFO
+    row(level::NETLINK, 10, NETLINK, 0, Bool), // CAP_ACK
+    row(level::NETLINK, 11, NETLINK, 0, Bool), // EXT_ACK
+    row(level::NETLINK, 12, NETLINK, 0, Bool), // GET_STRICT_CHK
 ];
 
 /// Option values of one socket.
@@ -209,16 +227,25 @@ impl Options {
     }
 
     fn explicit(&self, level: i32, name: i32) -> Option<i32> {
-        self.set.iter().find(|(l, n, _)| (*l, *n) == (level, name)).map(|(_, _, value)| *value)
+        self.set
+            .iter()
+            .find(|(l, n, _)| (*l, *n) == (level, name))
+            .map(|(_, _, value)| *value)
     }
 
     fn value(&self, level: i32, name: i32) -> i32 {
         let default = || row_of(self.kind, level, name).map(|known| known.default);
-        self.explicit(level, name).or_else(default).unwrap_or_default()
+        self.explicit(level, name)
+            .or_else(default)
+            .unwrap_or_default()
     }
 
     fn store(&mut self, level: i32, name: i32, value: i32) {
-        match self.set.iter_mut().find(|(l, n, _)| (*l, *n) == (level, name)) {
+        match self
+            .set
+            .iter_mut()
+            .find(|(l, n, _)| (*l, *n) == (level, name))
+        {
             Some(found) => found.2 = value,
             None => self.set.push((level, name, value)),
         }
@@ -271,29 +298,33 @@ impl Options {
     /// Bytes a TCP connection may have on their way for its sender: Linux adapts a buffer's size to
     /// the connection unless it was set.
     pub fn send_window(&self) -> usize {
-        self.explicit(level::SOCKET, so::SNDBUF).map_or(ADAPTED, |size| size as usize)
+        self.explicit(level::SOCKET, so::SNDBUF)
+            .map_or(ADAPTED, |size| size as usize)
     }
 
     /// The same for its receiver.
     pub fn receive_window(&self) -> usize {
-        self.explicit(level::SOCKET, so::RCVBUF).map_or(ADAPTED, |size| size as usize)
+        self.explicit(level::SOCKET, so::RCVBUF)
+            .map_or(ADAPTED, |size| size as usize)
     }
 
     /// When a receive that starts now times out.
     pub fn receive_deadline(&self) -> Option<u64> {
-        self.receive_timeout.map(|ns| monotonic_ns().saturating_add(ns))
+        self.receive_timeout
+            .map(|ns| monotonic_ns().saturating_add(ns))
     }
 
     /// When a send (or connect) that starts now times out.
     pub fn send_deadline(&self) -> Option<u64> {
-        self.send_timeout.map(|ns| monotonic_ns().saturating_add(ns))
+        self.send_timeout
+            .map(|ns| monotonic_ns().saturating_add(ns))
     }
 }
 
 fn row_of(kind: Kind, level: i32, name: i32) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| {
-        (known.level, known.name) == (level, name) && known.sockets & kind as u8 != 0
-    })
+    KNOWN
+        .iter()
+        .find(|known| (known.level, known.name) == (level, name) && known.sockets & kind as u8 != 0)
 }
 
 /// The row of an option, or the error that Linux's layers of protocols answer for want of one:
@@ -321,7 +352,10 @@ fn known(
 }
 
 fn int(bytes: &[u8]) -> Result<i32> {
-    bytes.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)).ok_or(Errno::EINVAL)
+    bytes
+        .first_chunk()
+        .map(|bytes| i32::from_ne_bytes(*bytes))
+        .ok_or(Errno::EINVAL)
 }
 
 /// A `struct timeval` as a timeout; zero: none.
@@ -331,7 +365,9 @@ fn timeout(bytes: &[u8]) -> Result<Option<u64>> {
         None => return Err(Errno::EINVAL),
     };
     let sec = i64::from_ne_bytes(sec);
-    let usec = usec.and_then(|usec| usec.first_chunk()).map_or(0, |usec| i64::from_ne_bytes(*usec));
+    let usec = usec
+        .and_then(|usec| usec.first_chunk())
+        .map_or(0, |usec| i64::from_ne_bytes(*usec));
     if !(0..1_000_000).contains(&usec) {
         return Err(Errno::EDOM);
     }
@@ -339,7 +375,9 @@ fn timeout(bytes: &[u8]) -> Result<Option<u64>> {
         // Negative: Linux takes it as a timeout that is over at once.
         Err(_) => Ok(Some(0)),
         Ok(sec) => {
-            let ns = sec.saturating_mul(NSEC_PER_SEC).saturating_add(usec as u64 * 1000);
+            let ns = sec
+                .saturating_mul(NSEC_PER_SEC)
+                .saturating_add(usec as u64 * 1000);
             Ok((ns > 0).then_some(ns))
         }
     }
@@ -372,7 +410,11 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
         }
         (level::SOCKET, so::REUSEPORT) if kind == Kind::Unix => return Err(Errno::EOPNOTSUPP),
         (level::SOCKET, so::SNDBUFFORCE | so::RCVBUFFORCE) => {
-            let name = if name == so::SNDBUFFORCE { so::SNDBUF } else { so::RCVBUF };
+            let name = if name == so::SNDBUFFORCE {
+                so::SNDBUF
+            } else {
+                so::RCVBUF
+            };
             let size = int(value)?.clamp(2304, BUFFER_MAX * 16);
             options.store(level, name, size * 2);
             return Ok(());
@@ -386,7 +428,11 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
         (level::IP, 36 | 40) | (level::IPV6, 21) => return Err(Errno::EADDRNOTAVAIL),
         (level::TCP, TCP_CONGESTION) if kind == Kind::Tcp => {
             // The one algorithm there is to name.
-            return if value.starts_with(b"cubic") { Ok(()) } else { Err(Errno::ENOENT) };
+            return if value.starts_with(b"cubic") {
+                Ok(())
+            } else {
+                Err(Errno::ENOENT)
+            };
         }
         _ => {}
     }
@@ -437,9 +483,16 @@ pub fn get(socket: &dyn Socket, level: i32, name: i32) -> Result<Vec<u8>> {
         (level::SOCKET, so::RCVTIMEO | so::RCVTIMEO_NEW) => Ok(timeval(options().receive_timeout)),
         (level::SOCKET, so::SNDTIMEO | so::SNDTIMEO_NEW) => Ok(timeval(options().send_timeout)),
         (level::SOCKET, so::PEERCRED) => {
-            let nobody = Credentials { pid: 0, uid: u32::MAX, gid: u32::MAX };
+            let nobody = Credentials {
+                pid: 0,
+                uid: u32::MAX,
+                gid: u32::MAX,
+            };
             let peer = socket.peer_credentials().unwrap_or(nobody);
-            Ok([peer.pid, peer.uid, peer.gid].iter().flat_map(|word| word.to_ne_bytes()).collect())
+            Ok([peer.pid, peer.uid, peer.gid]
+                .iter()
+                .flat_map(|word| word.to_ne_bytes())
+                .collect())
         }
         (level::TCP, TCP_CONGESTION) if kind == Kind::Tcp => {
             let mut name = b"cubic".to_vec();

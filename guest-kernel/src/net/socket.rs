@@ -102,8 +102,6 @@ pub struct Received {
     pub from: Option<Address>,
     /// What came beside.
     pub ancillary: Ancillary,
-    /// Whether this was a message with an end.
-    pub end_of_record: bool,
 }
 
 /// A socket. As with [`File`], nothing blocks: EAGAIN means wait on [`Socket::queue`].
@@ -191,7 +189,10 @@ pub struct SocketFile {
 impl SocketFile {
     /// A file for `socket`.
     pub fn new(socket: Arc<dyn Socket>) -> Arc<SocketFile> {
-        Arc::new(SocketFile { id: InodeId::anonymous(DeviceNumber::SOCKETS), socket })
+        Arc::new(SocketFile {
+            id: InodeId::anonymous(DeviceNumber::SOCKETS),
+            socket,
+        })
     }
 
     /// The socket behind it.
@@ -210,11 +211,14 @@ impl File for SocketFile {
         if dst.remaining() == 0 && self.socket.socket_type().is_stream() {
             return Ok(0);
         }
-        self.socket.receive(dst, MessageFlags::empty()).map(|received| received.bytes)
+        self.socket
+            .receive(dst, MessageFlags::empty())
+            .map(|received| received.bytes)
     }
 
     fn write_at(&self, src: &mut Source<'_>, _offset: u64) -> Result<usize> {
-        self.socket.send(src, &mut Outgoing::default(), MessageFlags::empty())
+        self.socket
+            .send(src, &mut Outgoing::default(), MessageFlags::empty())
     }
 
     fn poll(&self) -> PollEvents {

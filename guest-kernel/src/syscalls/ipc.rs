@@ -116,11 +116,17 @@ pub fn timerfd_create(ctx: &Ctx, clock: i32, flags: Flags) -> Result<u64> {
 pub type ItimerSpec = [TimeSpec; 2];
 
 fn setting_of([interval, value]: ItimerSpec) -> Result<Setting> {
-    Ok(Setting { value: value.to_ns()?, interval: interval.to_ns()? })
+    Ok(Setting {
+        value: value.to_ns()?,
+        interval: interval.to_ns()?,
+    })
 }
 
 fn spec_of(setting: Setting) -> ItimerSpec {
-    [TimeSpec::from_ns(setting.interval), TimeSpec::from_ns(setting.value)]
+    [
+        TimeSpec::from_ns(setting.interval),
+        TimeSpec::from_ns(setting.value),
+    ]
 }
 
 /// timerfd_settime(2).

@@ -5,6 +5,7 @@ use crate::fs::file::{OpenFile, OpenFlags};
 use crate::ipc::epoll::{Epoll, Event};
 use crate::syscalls::args::{Fd, Flags, UserPtr};
 use crate::syscalls::ipc::install;
+use crate::syscalls::signal::set_temporary_mask;
 use crate::syscalls::time::TimeSpec;
 use crate::task::{Ctx, SigSet};
 use crate::time::monotonic_ns;
@@ -29,12 +30,7 @@ fn with_mask<T>(
     if size != size_of::<u64>() {
         return Err(Errno::EINVAL);
     }
-    let new = SigSet(ctx.read(mask)?) - SigSet::UNBLOCKABLE;
-    {
-        let mut own = ctx.task().signals.lock();
-        own.saved_mask = Some(own.mask);
-        own.mask = new;
-    }
+    set_temporary_mask(ctx.task(), SigSet(ctx.read(mask)?));
     let result = wait();
     if !matches!(result, Err(Errno::EINTR | Errno::ERESTARTNOHAND)) {
         let mut own = ctx.task().signals.lock();
@@ -214,7 +210,11 @@ impl Timeout {
         };
         let [sec, usec] = ctx.read(at)?;
         let sec = sec.checked_add(usec / 1_000_000).ok_or(Errno::EINVAL)?;
-        let ns = TimeSpec { sec, nsec: usec % 1_000_000 * 1000 }.to_ns()?;
+        let ns = TimeSpec {
+            sec,
+            nsec: usec % 1_000_000 * 1000,
+        }
+        .to_ns()?;
         Ok(Timeout::new(at, ns, 1000))
     }
 

@@ -1,6 +1,7 @@
 //! Clocks, sleeping, interval and POSIX timers.
 
 use crate::errno::{Errno, Result};
+use crate::ipc::timerfd::realtime_was_set;
 use crate::syscalls::args::{Flags, UserAddr, UserPtr};
 use crate::task::{Ctx, sched};
 use crate::time::process_timers::{ITIMERS, Notify, Remaining};
@@ -125,6 +126,7 @@ pub fn clock_settime(ctx: &Ctx, clock: i32, value: UserPtr<TimeSpec>) -> Result<
     match clock {
         CLOCK_REALTIME => {
             time::set_realtime_ns(ns);
+            realtime_was_set();
             Ok(0)
         }
         _ => Err(Errno::EINVAL),
@@ -142,6 +144,7 @@ pub fn gettimeofday(ctx: &Ctx, out: UserPtr<TimeVal>, zone: UserPtr<[i32; 2]>) -
 pub fn settimeofday(ctx: &Ctx, value: UserPtr<TimeVal>, _zone: UserAddr) -> Result<u64> {
     if !value.is_null() {
         time::set_realtime_ns(ctx.read(value)?.to_ns()?);
+        realtime_was_set();
     }
     Ok(0)
 }

@@ -51,6 +51,7 @@ fn restored() {
         let info = platform::restore_info();
         crate::random::reseed(&info.entropy);
         crate::time::set_base(info.clock);
+        crate::ipc::timerfd::realtime_was_set();
         crate::syscalls::set_trace(info.flags & sprout_abi::boot::boot_flags::STRACE != 0);
         // What remembers its process id, as OpenSSL's generators do, must see that it is a copy.
         if let Some(init) = process::find(process::init_pid()) {

@@ -40,7 +40,11 @@ fn sockaddr(ip: Ipv4Addr) -> Vec<u8> {
 }
 
 fn put(space: &AddressSpace, addr: u64, bytes: &[u8]) -> Result<()> {
-    if space.write_some(addr, bytes) < bytes.len() { Err(Errno::EFAULT) } else { Ok(()) }
+    if space.write_some(addr, bytes) < bytes.len() {
+        Err(Errno::EFAULT)
+    } else {
+        Ok(())
+    }
 }
 
 /// An ioctl on any socket; ENOTTY if it is none of these.
@@ -48,9 +52,21 @@ pub fn ioctl(space: &AddressSpace, command: u32, arg: u64) -> Result<u64> {
     if command == SIOCGIFCONF {
         return list(space, arg);
     }
-    let known = [SIOCGIFNAME, SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFBRDADDR, SIOCGIFNETMASK]
-        .into_iter()
-        .chain([SIOCGIFMETRIC, SIOCGIFMTU, SIOCGIFHWADDR, SIOCGIFINDEX, SIOCGIFTXQLEN]);
+    let known = [
+        SIOCGIFNAME,
+        SIOCGIFFLAGS,
+        SIOCGIFADDR,
+        SIOCGIFBRDADDR,
+        SIOCGIFNETMASK,
+    ]
+    .into_iter()
+    .chain([
+        SIOCGIFMETRIC,
+        SIOCGIFMTU,
+        SIOCGIFHWADDR,
+        SIOCGIFINDEX,
+        SIOCGIFTXQLEN,
+    ]);
     if !known.into_iter().any(|one| one == command) {
         return Err(Errno::ENOTTY);
     }
@@ -60,7 +76,9 @@ pub fn ioctl(space: &AddressSpace, command: u32, arg: u64) -> Result<u64> {
     }
     let (name, value) = request.split_at(NAME_SIZE);
     if command == SIOCGIFNAME {
-        let index = value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+        let index = value
+            .first_chunk()
+            .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
         if index != INDEX {
             return Err(Errno::ENODEV);
         }
@@ -98,8 +116,12 @@ fn list(space: &AddressSpace, arg: u64) -> Result<u64> {
     if space.read_some(arg, &mut conf) < conf.len() {
         return Err(Errno::EFAULT);
     }
-    let room = conf.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-    let buffer = conf.last_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    let room = conf
+        .first_chunk()
+        .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    let buffer = conf
+        .last_chunk()
+        .map_or(0, |bytes| u64::from_ne_bytes(*bytes));
     let mut entry = NAME.to_vec();
     entry.resize(NAME_SIZE, 0);
     entry.extend(sockaddr(Ipv4Addr::LOCALHOST));

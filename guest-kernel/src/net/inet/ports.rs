@@ -69,9 +69,13 @@ impl<S> Drop for Lease<S> {
     fn drop(&mut self) {
         let removed = {
             let mut entries = self.ports.entries.lock();
-            let Some(list) = entries.get_mut(&self.local.port()) else { return };
-            let Some(at) = list.iter().position(|entry| entry.id == self.id) else { return };
-            let removed = list.swap_remove(at);
+            let Some(list) = entries.get_mut(&self.local.port()) else {
+                return;
+            };
+            let Some(at) = list.iter().position(|entry| entry.id == self.id) else {
+                return;
+            };
+            let removed = list.remove(at);
             if list.is_empty() {
                 entries.remove(&self.local.port());
             }
@@ -135,7 +139,11 @@ impl<S> Ports<S> {
         };
         let id = entry.id;
         entries.entry(port).or_default().push(entry);
-        Ok(Arc::new(Lease { ports: self, id, local: SocketAddr::new(local.ip(), port) }))
+        Ok(Arc::new(Lease {
+            ports: self,
+            id,
+            local: SocketAddr::new(local.ip(), port),
+        }))
     }
 
     fn free_port(&self, entries: &BTreeMap<u16, Vec<Entry<S>>>) -> Option<u16> {
@@ -159,14 +167,21 @@ impl<S> Ports<S> {
         let entry = self.entry(ip, options, socket);
         let (id, port) = (entry.id, lease.local.port());
         self.entries.lock().entry(port).or_default().push(entry);
-        Arc::new(Lease { ports: self, id, local: SocketAddr::new(ip, port) })
+        Arc::new(Lease {
+            ports: self,
+            id,
+            local: SocketAddr::new(ip, port),
+        })
     }
 
     /// Sockets that share an address may not both listen: EADDRINUSE for the second.
     pub fn listen(&self, lease: &Lease<S>, listening: bool) -> Result<()> {
         let mut entries = self.entries.lock();
         let list = entries.get_mut(&lease.local.port()).ok_or(Errno::EINVAL)?;
-        let at = list.iter().position(|entry| entry.id == lease.id).ok_or(Errno::EINVAL)?;
+        let at = list
+            .iter()
+            .position(|entry| entry.id == lease.id)
+            .ok_or(Errno::EINVAL)?;
         if listening {
             let mine = list.get(at).ok_or(Errno::EINVAL)?;
             let taken = list.iter().any(|other| {
@@ -186,10 +201,10 @@ impl<S> Ports<S> {
     }
 
     /// The socket that packets for `to` go to: of those `rank` gives a number, the one with the
-    /// highest; then one bound to just this address before one bound to all; among equals, which
-    /// share the port, in turn.
+    /// highest; then one bound to just this address before one bound to all; among equals the
+    /// newest, or with SO_REUSEPORT each in turn.
     pub fn find(&self, to: SocketAddr, rank: impl Fn(&S, bool) -> Option<u32>) -> Option<Arc<S>> {
-        let candidates: Vec<(Arc<S>, bool, u32)> = {
+        let candidates: Vec<(Arc<S>, bool, bool, u32)> = {
             let entries = self.entries.lock();
             let list = entries.get(&to.port())?;
             let covering = list.iter().filter(|entry| entry.covers(to.ip()));
@@ -200,24 +215,30 @@ impl<S> Ports<S> {
                         (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => 1,
                         _ => 0,
                     };
-                    Some((entry.socket.upgrade()?, entry.listening, specific))
+                    Some((
+                        entry.socket.upgrade()?,
+                        entry.listening,
+                        entry.reuse_port,
+                        specific,
+                    ))
                 })
                 .collect()
         };
         // Ranking looks at the sockets' states: not under the table's lock.
-        let mut ranked: Vec<(Arc<S>, (u32, u32))> = candidates
+        let mut ranked: Vec<(Arc<S>, bool, (u32, u32))> = candidates
             .into_iter()
-            .filter_map(|(socket, listening, specific)| {
+            .filter_map(|(socket, listening, shared, specific)| {
                 let rank = rank(&socket, listening)?;
-                Some((socket, (rank, specific)))
+                Some((socket, shared, (rank, specific)))
             })
             .collect();
-        let best = ranked.iter().map(|(_, score)| *score).max()?;
-        ranked.retain(|(_, score)| *score == best);
-        let turn = match ranked.len() {
-            1 => 0,
-            count => self.turn.fetch_add(1, Ordering::Relaxed) as usize % count,
-        };
-        ranked.get(turn).map(|(socket, _)| socket.clone())
+        let best = ranked.iter().map(|(_, _, score)| *score).max()?;
+        ranked.retain(|(_, _, score)| *score == best);
+        let (newest, shared, _) = ranked.last()?;
+        if !shared {
+            return Some(newest.clone());
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize % ranked.len();
+        ranked.get(turn).map(|(socket, _, _)| socket.clone())
     }
 }

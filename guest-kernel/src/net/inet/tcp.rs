@@ -33,11 +33,19 @@ enum Role {
     /// No connection yet, or none any more after a failed connect.
     Idle,
     /// Takes connections. `waiting`: sockets whose connect finds no room in the backlog.
-    Listening { backlog: usize, pending: VecDeque<Arc<TcpSocket>>, waiting: VecDeque<Weak<TcpSocket>> },
+    Listening {
+        backlog: usize,
+        pending: VecDeque<Arc<TcpSocket>>,
+        waiting: VecDeque<Weak<TcpSocket>>,
+    },
     /// Waits in a listener.
     Connecting { remote: SocketAddr },
     /// Has a peer, which may be gone. `announced`: connect has returned success.
-    Connected { peer: Weak<TcpSocket>, remote: SocketAddr, announced: bool },
+    Connected {
+        peer: Weak<TcpSocket>,
+        remote: SocketAddr,
+        announced: bool,
+    },
     /// A connect failed, and no later one has been told so yet.
     Failed,
     /// Was reset.
@@ -127,7 +135,8 @@ impl TcpSocket {
     /// The peer has sent its last byte.
     fn finish(&self) {
         self.state.lock().fin = true;
-        self.queue.wake(READABLE | PollEvents::RDHUP | PollEvents::HUP);
+        self.queue
+            .wake(READABLE | PollEvents::RDHUP | PollEvents::HUP);
     }
 }
 

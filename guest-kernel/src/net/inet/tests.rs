@@ -46,7 +46,10 @@ fn send(socket: &dyn Socket, bytes: &[u8]) -> Result<usize> {
 }
 
 fn send_to(socket: &dyn Socket, bytes: &[u8], to: Address) -> Result<usize> {
-    let mut message = Outgoing { to: Some(to), ..Outgoing::default() };
+    let mut message = Outgoing {
+        to: Some(to),
+        ..Outgoing::default()
+    };
     socket.send(&mut Source::kernel(bytes), &mut message, NONE)
 }
 
@@ -98,7 +101,9 @@ fn a_connect_is_in_progress_then_done_then_known() {
     assert!(server.poll().contains(PollEvents::IN));
     let accepted = server.accept().unwrap();
     assert_eq!(local(&*accepted), local(&*server));
-    let Ok(Address::Inet(peer)) = accepted.peer_address() else { panic!() };
+    let Ok(Address::Inet(peer)) = accepted.peer_address() else {
+        panic!()
+    };
     assert_eq!(peer, local(&*client));
     assert!(peer.port() >= 32_768);
     assert_eq!(errno(server.accept()), Errno::EAGAIN);
@@ -131,7 +136,12 @@ fn bytes_go_both_ways_and_half_close_is_end_of_file() {
     let (client, server) = connected();
     send(&*client, b"request").unwrap();
     assert_eq!(receive(&*server, 3).unwrap(), b"req");
-    client.shutdown(Shutdown { read: false, write: true }).unwrap();
+    client
+        .shutdown(Shutdown {
+            read: false,
+            write: true,
+        })
+        .unwrap();
     assert_eq!(receive(&*server, 99).unwrap(), b"uest");
     assert_eq!(receive(&*server, 99).unwrap(), b"");
     assert!(server.poll().contains(PollEvents::RDHUP | PollEvents::OUT));
@@ -225,14 +235,20 @@ fn ports_are_taken_once_unless_shared() {
     let (server, _) = listener(1);
     let port = local(&*server).port();
     for text in ["127.0.0.1", "0.0.0.0"] {
-        assert_eq!(errno(tcp().bind(at(&format!("{text}:{port}")))), Errno::EADDRINUSE);
+        assert_eq!(
+            errno(tcp().bind(at(&format!("{text}:{port}")))),
+            Errno::EADDRINUSE
+        );
     }
     tcp().bind(at(&format!("127.0.0.2:{port}"))).unwrap();
     assert_eq!(errno(tcp().bind(at("8.8.8.8:1"))), Errno::EADDRNOTAVAIL);
     // SO_REUSEADDR does not help against a listener, but does against what it accepted.
     let reuse = tcp();
     set(&*reuse, level::SOCKET, REUSEADDR);
-    assert_eq!(errno(reuse.bind(at(&format!("127.0.0.1:{port}")))), Errno::EADDRINUSE);
+    assert_eq!(
+        errno(reuse.bind(at(&format!("127.0.0.1:{port}")))),
+        Errno::EADDRINUSE
+    );
 
     let server = tcp();
     set(&*server, level::SOCKET, REUSEADDR);
@@ -272,14 +288,27 @@ fn an_ipv6_listener_takes_ipv4_unless_told_not_to() {
     server.bind(at("[::]:0")).unwrap();
     server.listen(4).unwrap();
     let port = local(&*server).port();
-    assert_eq!(errno(tcp().bind(at(&format!("0.0.0.0:{port}")))), Errno::EADDRINUSE);
-    for (client, text) in [(tcp(), "127.0.0.1"), (tcp6(), "[::1]"), (tcp6(), "[::ffff:127.0.0.1]")] {
-        assert_eq!(errno(client.connect(at(&format!("{text}:{port}")))), Errno::EINPROGRESS);
+    assert_eq!(
+        errno(tcp().bind(at(&format!("0.0.0.0:{port}")))),
+        Errno::EADDRINUSE
+    );
+    for (client, text) in [
+        (tcp(), "127.0.0.1"),
+        (tcp6(), "[::1]"),
+        (tcp6(), "[::ffff:127.0.0.1]"),
+    ] {
+        assert_eq!(
+            errno(client.connect(at(&format!("{text}:{port}")))),
+            Errno::EINPROGRESS
+        );
         client.connect(at(&format!("{text}:{port}"))).unwrap();
     }
     let accepted = server.accept().unwrap();
     let bytes = accepted.peer_address().unwrap().encode(accepted.domain());
-    assert_eq!(bytes[8..24], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+    assert_eq!(
+        bytes[8..24],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]
+    );
 
     let server = tcp6();
     set(&*server, level::IPV6, V6ONLY);
@@ -303,13 +332,21 @@ fn datagrams_come_with_their_sender() {
     assert_eq!(send_to(&*sender, b"hello", to.clone()), Ok(5));
     let (bytes, received) = receive_full(&*receiver, 3).unwrap();
     assert_eq!((bytes.as_slice(), received.length), (&b"hel"[..], 5));
-    let Some(Address::Inet(from)) = received.from else { panic!() };
+    let Some(Address::Inet(from)) = received.from else {
+        panic!()
+    };
     assert_eq!(from.port(), local(&*sender).port());
     assert_eq!(from.ip(), source_for(from.ip()));
     assert_eq!(errno(receive(&*receiver, 9)), Errno::EAGAIN);
     assert_eq!(errno(send_to(&*sender, &[0; 65_508], to)), Errno::EMSGSIZE);
-    assert_eq!(errno(send_to(&*sender, b"x", at("255.255.255.255:9"))), Errno::EACCES);
-    assert_eq!(errno(send_to(&*sender, b"x", at("1.1.1.1:9"))), Errno::ENETUNREACH);
+    assert_eq!(
+        errno(send_to(&*sender, b"x", at("255.255.255.255:9"))),
+        Errno::EACCES
+    );
+    assert_eq!(
+        errno(send_to(&*sender, b"x", at("1.1.1.1:9"))),
+        Errno::ENETUNREACH
+    );
 }
 
 #[test]
@@ -332,6 +369,22 @@ fn a_connected_socket_hears_only_its_peer_and_of_refusals() {
 }
 
 #[test]
+fn of_two_sockets_on_one_address_the_newer_hears() {
+    let (old, new) = (udp(), udp());
+    set(&*old, level::SOCKET, REUSEADDR);
+    set(&*new, level::SOCKET, REUSEADDR);
+    old.bind(at("127.0.0.1:0")).unwrap();
+    new.bind(old.local_address()).unwrap();
+    let sender = udp();
+    send_to(&*sender, b"first", old.local_address()).unwrap();
+    assert_eq!(receive(&*new, 9).unwrap(), b"first");
+    drop(new);
+    send_to(&*sender, b"second", old.local_address()).unwrap();
+    assert_eq!(receive(&*old, 9).unwrap(), b"second");
+    assert_eq!(errno(udp().bind(old.local_address())), Errno::EADDRINUSE);
+}
+
+#[test]
 fn options_are_remembered_with_their_rules() {
     let socket = tcp();
     let get = |level, name| {
@@ -339,7 +392,14 @@ fn options_are_remembered_with_their_rules() {
         i32::from_ne_bytes(bytes[..4].try_into().unwrap())
     };
     let set = |level, name, value: i32| options::set(&*socket, level, name, &value.to_ne_bytes());
-    assert_eq!((get(level::SOCKET, 3), get(level::SOCKET, 38), get(level::SOCKET, 39)), (1, 6, 2));
+    assert_eq!(
+        (
+            get(level::SOCKET, 3),
+            get(level::SOCKET, 38),
+            get(level::SOCKET, 39)
+        ),
+        (1, 6, 2)
+    );
     set(level::TCP, 1, 5).unwrap();
     assert_eq!(get(level::TCP, 1), 1);
     set(level::SOCKET, 7, 65_536).unwrap();
@@ -352,7 +412,10 @@ fn options_are_remembered_with_their_rules() {
     assert_eq!(set(level::IPV6, V6ONLY, 1), Err(Errno::ENOPROTOOPT));
     assert_eq!(set(level::SOCKET, 3, 1), Err(Errno::ENOPROTOOPT));
     assert_eq!(set(level::SOCKET, 9999, 1), Err(Errno::ENOPROTOOPT));
-    assert_eq!(options::set(&*socket, level::TCP, 1, &[1]), Err(Errno::EINVAL));
+    assert_eq!(
+        options::set(&*socket, level::TCP, 1, &[1]),
+        Err(Errno::EINVAL)
+    );
     let timeout = [1u64.to_ne_bytes(), 500_000u64.to_ne_bytes()].concat();
     options::set(&*socket, level::SOCKET, 20, &timeout).unwrap();
     assert_eq!(options::get(&*socket, level::SOCKET, 20).unwrap(), timeout);

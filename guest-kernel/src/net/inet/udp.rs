@@ -5,9 +5,7 @@ use crate::io::{Destination, Source};
 use crate::net::address::Address;
 use crate::net::buffer::{Buffer, Segment};
 use crate::net::inet::ports::{Lease, Ports};
-use crate::net::inet::{
-    EVERYTHING, READABLE, WRITABLE, check_family, route, source_for, unbound,
-};
+use crate::net::inet::{EVERYTHING, READABLE, WRITABLE, check_family, route, source_for, unbound};
 use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
@@ -74,12 +72,15 @@ impl UdpSocket {
         if self.state.lock().lease.is_some() {
             return Ok(());
         }
-        self.bind_local(unbound(self.domain)).map_err(|_| Errno::EAGAIN)
+        self.bind_local(unbound(self.domain))
+            .map_err(|_| Errno::EAGAIN)
     }
 
     /// Where `address` leads from this socket.
     fn destination(&self, address: &Address) -> Result<SocketAddr> {
-        let Address::Inet(to) = address else { return Err(Errno::EAFNOSUPPORT) };
+        let Address::Inet(to) = address else {
+            return Err(Errno::EAFNOSUPPORT);
+        };
         let options = self.options.lock();
         check_family(self.domain, options.v6_only(), to.ip())?;
         if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) && !options.broadcast() {
@@ -100,7 +101,11 @@ impl UdpSocket {
     /// The address datagrams to `to` come from.
     fn source(&self, to: SocketAddr) -> SocketAddr {
         let bound = self.state.lock().local.unwrap_or(unbound(self.domain));
-        let ip = if bound.ip().is_unspecified() { source_for(to.ip()) } else { bound.ip() };
+        let ip = if bound.ip().is_unspecified() {
+            source_for(to.ip())
+        } else {
+            bound.ip()
+        };
         SocketAddr::new(ip, bound.port())
     }
 
@@ -158,7 +163,9 @@ impl Socket for UdpSocket {
     }
 
     fn bind(&self, address: Address) -> Result<()> {
-        let Address::Inet(addr) = address else { return Err(Errno::EAFNOSUPPORT) };
+        let Address::Inet(addr) = address else {
+            return Err(Errno::EAFNOSUPPORT);
+        };
         let v6_only = self.options.lock().v6_only();
         check_family(self.domain, v6_only, addr.ip()).map_err(|error| match error {
             Errno::ENETUNREACH => Errno::EINVAL,
@@ -191,7 +198,11 @@ impl Socket for UdpSocket {
             state.remote.is_some()
         };
         self.queue.wake(EVERYTHING);
-        if connected { Ok(()) } else { Err(Errno::ENOTCONN) }
+        if connected {
+            Ok(())
+        } else {
+            Err(Errno::ENOTCONN)
+        }
     }
 
     fn local_address(&self) -> Address {
@@ -199,7 +210,11 @@ impl Socket for UdpSocket {
     }
 
     fn peer_address(&self) -> Result<Address> {
-        self.state.lock().remote.map(Address::Inet).ok_or(Errno::ENOTCONN)
+        self.state
+            .lock()
+            .remote
+            .map(Address::Inet)
+            .ok_or(Errno::ENOTCONN)
     }
 
     fn send(
@@ -274,7 +289,12 @@ impl Socket for UdpSocket {
         if flags.contains(MessageFlags::PEEK) {
             self.state.lock().incoming.unpop(segment);
         }
-        Ok(Received { bytes: put?, length, from, ..Received::default() })
+        Ok(Received {
+            bytes: put?,
+            length,
+            from,
+            ..Received::default()
+        })
     }
 
     fn take_error(&self) -> Option<Errno> {
@@ -283,7 +303,13 @@ impl Socket for UdpSocket {
 
     fn queued(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.incoming.front().map_or(0, |segment| segment.unread().len()), 0)
+        (
+            state
+                .incoming
+                .front()
+                .map_or(0, |segment| segment.unread().len()),
+            0,
+        )
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -8,7 +8,9 @@ use alloc::sync::Arc;
 
 impl UnixSocket {
     pub(super) fn bind_name(&self, address: Address) -> Result<()> {
-        let Address::Unix(name) = address else { return Err(Errno::EINVAL) };
+        let Address::Unix(name) = address else {
+            return Err(Errno::EINVAL);
+        };
         if !matches!(self.state.lock().name, UnixAddress::Unnamed) {
             return Err(Errno::EINVAL);
         }
@@ -31,7 +33,12 @@ impl UnixSocket {
             match &mut state.role {
                 Role::Connected { .. } => return Err(Errno::EINVAL),
                 Role::Listening { backlog: old, .. } => *old = backlog,
-                role => *role = Role::Listening { backlog, pending: VecDeque::new() },
+                role => {
+                    *role = Role::Listening {
+                        backlog,
+                        pending: VecDeque::new(),
+                    }
+                }
             }
         }
         self.wake_waiting();
@@ -69,8 +76,7 @@ impl UnixSocket {
         if listener.kind != self.kind {
             return Err(Errno::EPROTOTYPE);
         }
-        let (my_name, my_credentials) =
-            (self.state.lock().name.clone(), self.options.lock().owner);
+        let (my_name, my_credentials) = (self.state.lock().name.clone(), self.options.lock().owner);
         let me = self.me.upgrade().ok_or(Errno::ECONNREFUSED)?;
         let their_credentials = listener.options.lock().owner;
         let server = UnixSocket::new(self.kind, their_credentials);

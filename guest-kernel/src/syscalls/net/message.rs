@@ -45,12 +45,19 @@ const MAX_RIGHTS: usize = 253;
 const MAX_CONTROL: u64 = 64 << 10;
 
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(Errno::EINVAL)
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .ok_or(Errno::EINVAL)
 }
 
 /// Reads the control messages of a send call on a socket of `domain`.
 pub fn read_control(ctx: &Ctx, header: &MsgHdr, domain: u16) -> Result<Ancillary> {
-    let mut ancillary = Ancillary { credentials: Some(credentials(ctx)), ..Ancillary::default() };
+    let mut ancillary = Ancillary {
+        credentials: Some(credentials(ctx)),
+        ..Ancillary::default()
+    };
     if header.control_len == 0 {
         return Ok(ancillary);
     }
@@ -63,8 +70,10 @@ pub fn read_control(ctx: &Ctx, header: &MsgHdr, domain: u16) -> Result<Ancillary
     while rest.len() >= HEADER {
         let length = u64::from_ne_bytes(number(rest, 0)?);
         let length = usize::try_from(length).map_err(|_| Errno::EINVAL)?;
-        let (level, kind) =
-            (i32::from_ne_bytes(number(rest, 8)?), i32::from_ne_bytes(number(rest, 12)?));
+        let (level, kind) = (
+            i32::from_ne_bytes(number(rest, 8)?),
+            i32::from_ne_bytes(number(rest, 12)?),
+        );
         let data = rest.get(HEADER..length).ok_or(Errno::EINVAL)?;
         match (level, kind) {
             (level::SOCKET, RIGHTS) if domain == family::UNIX => {
@@ -86,7 +95,11 @@ pub fn read_control(ctx: &Ctx, header: &MsgHdr, domain: u16) -> Result<Ancillary
                 }
                 let word = |at| number(data, at).map(u32::from_ne_bytes);
                 // Root may claim to be anybody, as long as the process exists.
-                let claim = Credentials { pid: word(0)?, uid: word(4)?, gid: word(8)? };
+                let claim = Credentials {
+                    pid: word(0)?,
+                    uid: word(4)?,
+                    gid: word(8)?,
+                };
                 if claim.pid != ctx.process().pid()
                     && crate::task::process::find(claim.pid).is_none()
                 {
@@ -98,7 +111,9 @@ pub fn read_control(ctx: &Ctx, header: &MsgHdr, domain: u16) -> Result<Ancillary
             // Hints about the route or packet (IP_PKTINFO, IP_TOS, ...) change nothing here.
             _ => {}
         }
-        rest = rest.get(length.max(HEADER).next_multiple_of(8)..).unwrap_or_default();
+        rest = rest
+            .get(length.max(HEADER).next_multiple_of(8)..)
+            .unwrap_or_default();
     }
     Ok(ancillary)
 }
@@ -123,7 +138,8 @@ impl Space<'_> {
         bytes.extend(level::SOCKET.to_ne_bytes());
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(data.iter().take(fits));
-        self.ctx.write_bytes(self.at.wrapping_add(self.used), &bytes)?;
+        self.ctx
+            .write_bytes(self.at.wrapping_add(self.used), &bytes)?;
         let step = bytes.len().next_multiple_of(8).min(self.left);
         self.left -= step;
         self.used += step as u64;
@@ -141,11 +157,18 @@ pub fn write_control(
 ) -> Result<()> {
     let left = usize::try_from(header.control_len).unwrap_or(usize::MAX);
     let left = if header.control == 0 { 0 } else { left };
-    let mut space = Space { ctx, at: header.control, left, used: 0 };
+    let mut space = Space {
+        ctx,
+        at: header.control,
+        left,
+        used: 0,
+    };
     let mut whole = true;
     if let Some(who) = ancillary.credentials {
-        let bytes: Vec<u8> =
-            [who.pid, who.uid, who.gid].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let bytes: Vec<u8> = [who.pid, who.uid, who.gid]
+            .iter()
+            .flat_map(|word| word.to_ne_bytes())
+            .collect();
         whole &= space.put(CREDENTIALS, &bytes)?;
     }
     if !ancillary.rights.is_empty() {

@@ -45,7 +45,11 @@ struct Target {
 impl Target {
     fn of(ctx: &Ctx, fd: Fd) -> Result<Target> {
         let open = ctx.files().lock().get(fd.0)?;
-        let socket = open.downcast::<SocketFile>().ok_or(Errno::ENOTSOCK)?.socket().clone();
+        let socket = open
+            .downcast::<SocketFile>()
+            .ok_or(Errno::ENOTSOCK)?
+            .socket()
+            .clone();
         Ok(Target { open, socket })
     }
 
@@ -56,7 +60,11 @@ impl Target {
 
 /// Who the caller is, for SO_PEERCRED and SCM_CREDENTIALS. Everything in the VM is root's.
 fn credentials(ctx: &Ctx) -> Credentials {
-    Credentials { pid: ctx.process().pid(), uid: 0, gid: 0 }
+    Credentials {
+        pid: ctx.process().pid(),
+        uid: 0,
+        gid: 0,
+    }
 }
 
 /// Splits the type argument of socket(2) into type and flags.
@@ -148,7 +156,9 @@ fn address_for(
     }
     let mut bytes = alloc::vec![0; len as usize];
     ctx.read_bytes(addr.0, &mut bytes)?;
-    let family = bytes.first_chunk().map_or(family::UNSPEC, |bytes| u16::from_ne_bytes(*bytes));
+    let family = bytes
+        .first_chunk()
+        .map_or(family::UNSPEC, |bytes| u16::from_ne_bytes(*bytes));
     match (target.socket.domain(), family) {
         // Mapped or not, it is of the wrong family.
         (family::INET, family::INET6) => return Err(Errno::EAFNOSUPPORT),
@@ -181,13 +191,25 @@ fn places(ctx: &Ctx) -> (Arc<dyn Inode>, Arc<dyn Inode>) {
 
 /// Completes an address that is a path with the inode it leads to, which must be a socket.
 fn resolve(ctx: &Ctx, address: Address) -> Result<Address> {
-    let Address::Unix(UnixAddress::Path { path, .. }) = address else { return Ok(address) };
+    let Address::Unix(UnixAddress::Path { path, .. }) = address else {
+        return Ok(address);
+    };
     let (root, start) = places(ctx);
-    let found = path::resolve(&Context { root: &root, start: &start }, &path, Follow::Always)?;
+    let found = path::resolve(
+        &Context {
+            root: &root,
+            start: &start,
+        },
+        &path,
+        Follow::Always,
+    )?;
     if found.inode.kind() != FileKind::Socket {
         return Err(Errno::ECONNREFUSED);
     }
-    Ok(Address::Unix(UnixAddress::Path { path, inode: Some(found.inode) }))
+    Ok(Address::Unix(UnixAddress::Path {
+        path,
+        inode: Some(found.inode),
+    }))
 }
 
 /// bind(2). A path gets a socket inode, which must not exist yet.
@@ -206,7 +228,10 @@ pub fn bind(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
         return Err(Errno::EINVAL);
     }
     let (root, start) = places(ctx);
-    let context = Context { root: &root, start: &start };
+    let context = Context {
+        root: &root,
+        start: &start,
+    };
     let entry = path::resolve_entry(&context, &path, Errno::EADDRINUSE)?;
     if entry.inode.is_some() {
         return Err(Errno::EADDRINUSE);
@@ -216,11 +241,17 @@ pub fn bind(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
     }
     let mode = Mode::new(0o777).masked(ctx.fs().lock().umask);
     let new = NewInode::of(FileKind::Socket, mode);
-    let inode = entry.dir.create(&entry.name, &new).map_err(|error| match error {
-        Errno::EEXIST => Errno::EADDRINUSE,
-        other => other,
-    })?;
-    target.socket.bind(Address::Unix(UnixAddress::Path { path, inode: Some(inode) }))?;
+    let inode = entry
+        .dir
+        .create(&entry.name, &new)
+        .map_err(|error| match error {
+            Errno::EEXIST => Errno::EADDRINUSE,
+            other => other,
+        })?;
+    target.socket.bind(Address::Unix(UnixAddress::Path {
+        path,
+        inode: Some(inode),
+    }))?;
     Ok(0)
 }
 
@@ -228,7 +259,9 @@ pub fn bind(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
 pub fn listen(ctx: &Ctx, fd: Fd, backlog: i32) -> Result<u64> {
     let target = Target::of(ctx, fd)?;
     // Negative ones are very large, as on Linux.
-    target.socket.listen((backlog as u32 as usize).min(MAX_BACKLOG))?;
+    target
+        .socket
+        .listen((backlog as u32 as usize).min(MAX_BACKLOG))?;
     Ok(0)
 }
 
@@ -238,13 +271,7 @@ pub fn accept(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>) -> Result<u6
 }
 
 /// accept4(2).
-pub fn accept4(
-    ctx: &Ctx,
-    fd: Fd,
-    addr: UserAddr,
-    len: UserPtr<u32>,
-    flags: Flags,
-) -> Result<u64> {
+pub fn accept4(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>, flags: Flags) -> Result<u64> {
     if flags.0 & !SOCKET_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
@@ -252,9 +279,13 @@ pub fn accept4(
     ctx.files().lock().check_room()?;
     let deadline = target.socket.options().lock().receive_deadline();
     let queue = Some(target.socket.queue());
-    let accepted = ctx.retry(queue, PollEvents::IN, target.nonblocking(), deadline, || {
-        target.socket.accept()
-    })?;
+    let accepted = ctx.retry(
+        queue,
+        PollEvents::IN,
+        target.nonblocking(),
+        deadline,
+        || target.socket.accept(),
+    )?;
     if !addr.is_null() {
         let domain = accepted.domain();
         let peer = accepted.peer_address().unwrap_or(Address::Unspecified);
@@ -275,13 +306,19 @@ pub fn connect(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
         return Ok(0);
     }
     let deadline = socket.options().lock().send_deadline();
-    let connected = ctx.retry(Some(socket.queue()), PollEvents::OUT, false, deadline, || {
-        match socket.connect(address.clone()) {
-            // Under way: being tried again tells what came of it.
-            Err(Errno::EINPROGRESS | Errno::EALREADY) => Err(Errno::EAGAIN),
-            other => other,
-        }
-    });
+    let connected = ctx.retry(
+        Some(socket.queue()),
+        PollEvents::OUT,
+        false,
+        deadline,
+        || {
+            match socket.connect(address.clone()) {
+                // Under way: being tried again tells what came of it.
+                Err(Errno::EINPROGRESS | Errno::EALREADY) => Err(Errno::EAGAIN),
+                other => other,
+            }
+        },
+    );
     match connected {
         // SO_SNDTIMEO passed.
         Err(Errno::EAGAIN) if socket.domain() != family::UNIX => Err(Errno::EINPROGRESS),
@@ -307,9 +344,18 @@ pub fn getpeername(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>) -> Resu
 pub fn shutdown(ctx: &Ctx, fd: Fd, how: i32) -> Result<u64> {
     let socket = Target::of(ctx, fd)?.socket;
     let how = match how {
-        0 => Shutdown { read: true, write: false },
-        1 => Shutdown { read: false, write: true },
-        2 => Shutdown { read: true, write: true },
+        0 => Shutdown {
+            read: true,
+            write: false,
+        },
+        1 => Shutdown {
+            read: false,
+            write: true,
+        },
+        2 => Shutdown {
+            read: true,
+            write: true,
+        },
         _ => return Err(Errno::EINVAL),
     };
     socket.shutdown(how)?;

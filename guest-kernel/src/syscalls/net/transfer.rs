@@ -32,7 +32,10 @@ pub struct MmsgHdr {
 }
 
 fn one(addr: UserAddr, len: usize) -> Result<Vec<UserRange>> {
-    let range = UserRange { addr: addr.0, len: len as u64 };
+    let range = UserRange {
+        addr: addr.0,
+        len: len as u64,
+    };
     match range.addr.checked_add(range.len) {
         Some(end) if end <= USER_END => Ok(Vec::from([range])),
         _ => Err(Errno::EFAULT),
@@ -100,7 +103,11 @@ fn receive(
     if dst.remaining() == 0 && socket.socket_type().is_stream() {
         return Ok(Received::default());
     }
-    let flags = if nonblocking { flags | MessageFlags::DONTWAIT } else { flags };
+    let flags = if nonblocking {
+        flags | MessageFlags::DONTWAIT
+    } else {
+        flags
+    };
     let mut total: Option<Received> = None;
     loop {
         let queue = Some(socket.queue());
@@ -112,7 +119,11 @@ fn receive(
             (Ok(got), Some(before)) => {
                 let bytes = before.bytes + got.bytes;
                 let ended = got.bytes == 0;
-                let sum = Received { bytes, length: bytes, ..before };
+                let sum = Received {
+                    bytes,
+                    length: bytes,
+                    ..before
+                };
                 if ended {
                     return Ok(sum);
                 }
@@ -136,7 +147,11 @@ fn receive(
 /// What a receive call returns: with MSG_TRUNC the whole length of a message that was cut.
 fn received_length(received: &Received, flags: MessageFlags) -> u64 {
     let whole = flags.contains(MessageFlags::TRUNC);
-    (if whole { received.length } else { received.bytes }) as u64
+    (if whole {
+        received.length
+    } else {
+        received.bytes
+    }) as u64
 }
 
 /// sendto(2).
@@ -153,9 +168,15 @@ pub fn sendto(
     let target = Target::of(ctx, fd)?;
     let to = match addr.is_null() {
         true => None,
-        false => Some(resolve(ctx, address_for(ctx, &target, addr, addr_len, false)?)?),
+        false => Some(resolve(
+            ctx,
+            address_for(ctx, &target, addr, addr_len, false)?,
+        )?),
     };
-    let ancillary = Ancillary { credentials: Some(credentials(ctx)), ..Ancillary::default() };
+    let ancillary = Ancillary {
+        credentials: Some(credentials(ctx)),
+        ..Ancillary::default()
+    };
     let flags = MessageFlags::from_bits_retain(flags.0);
     send(ctx, &target, ranges, Outgoing { to, ancillary }, flags)
 }
@@ -188,7 +209,10 @@ fn send_message(ctx: &Ctx, target: &Target, header: &MsgHdr, flags: Flags) -> Re
         true => None,
         false => {
             let len = header.name_len.min(MAX_LEN as u32);
-            Some(resolve(ctx, address_for(ctx, target, UserAddr(header.name), len, false)?)?)
+            Some(resolve(
+                ctx,
+                address_for(ctx, target, UserAddr(header.name), len, false)?,
+            )?)
         }
     };
     let ranges = buffers(ctx, header)?;
@@ -243,11 +267,11 @@ fn receive_message(
     if received.length > received.bytes {
         header.flags |= MessageFlags::TRUNC.bits();
     }
-    if received.end_of_record {
-        header.flags |= MessageFlags::EOR.bits();
-    }
     if header.name != 0 {
-        let bytes = received.from.as_ref().map(|from: &Address| from.encode(target.socket.domain()));
+        let bytes = received
+            .from
+            .as_ref()
+            .map(|from: &Address| from.encode(target.socket.domain()));
         let bytes = bytes.unwrap_or_default();
         let room = header.name_len as usize;
         ctx.write_bytes(header.name, bytes.get(..room).unwrap_or(&bytes))?;
@@ -296,7 +320,13 @@ pub fn recvmmsg(
                 &mut message.header,
                 flags - MessageFlags::WAITFORONE,
             )?;
-            ctx.write(at, &MmsgHdr { length: length as u32, ..message })
+            ctx.write(
+                at,
+                &MmsgHdr {
+                    length: length as u32,
+                    ..message
+                },
+            )
         });
         match received {
             Ok(()) => done += 1,

@@ -28,7 +28,9 @@ pub(super) fn refuse(waiting: VecDeque<Weak<TcpSocket>>) {
 
 impl TcpSocket {
     pub(super) fn bind_local(&self, address: Address) -> Result<()> {
-        let Address::Inet(addr) = address else { return Err(Errno::EAFNOSUPPORT) };
+        let Address::Inet(addr) = address else {
+            return Err(Errno::EAFNOSUPPORT);
+        };
         let options = self.options.lock().clone();
         check_family(self.domain, options.v6_only(), addr.ip()).map_err(|error| match error {
             Errno::ENETUNREACH => Errno::EINVAL,
@@ -69,7 +71,11 @@ impl TcpSocket {
         PORTS.listen(&lease, true)?;
         let (pending, waiting) = (VecDeque::new(), VecDeque::new());
         let mut state = self.state.lock();
-        state.role = Role::Listening { backlog, pending, waiting };
+        state.role = Role::Listening {
+            backlog,
+            pending,
+            waiting,
+        };
         state.shut_read = false;
         Ok(())
     }
@@ -140,7 +146,11 @@ impl TcpSocket {
             let unread = core::mem::take(&mut state.incoming);
             let lease = state.lease.clone();
             state.local = lease.as_ref().map(|lease| lease.local);
-            (core::mem::replace(&mut state.role, Role::Idle), unread, lease)
+            (
+                core::mem::replace(&mut state.role, Role::Idle),
+                unread,
+                lease,
+            )
         };
         drop(unread);
         match old {
@@ -149,7 +159,9 @@ impl TcpSocket {
                     peer.reset(Errno::ECONNRESET);
                 }
             }
-            Role::Listening { pending, waiting, .. } => {
+            Role::Listening {
+                pending, waiting, ..
+            } => {
                 if let Some(lease) = lease {
                     PORTS.listen(&lease, false)?;
                 }
@@ -176,21 +188,31 @@ impl TcpSocket {
 
     fn established(&self, server: &Arc<TcpSocket>, remote: SocketAddr) {
         let peer = Arc::downgrade(server);
-        self.state.lock().role = Role::Connected { peer, remote, announced: false };
+        self.state.lock().role = Role::Connected {
+            peer,
+            remote,
+            announced: false,
+        };
         self.queue.wake(EVERYTHING);
     }
 
     /// `client` wants a connection to this listener.
     fn ask(&self, client: &TcpSocket) -> Asked {
         match &mut self.state.lock().role {
-            Role::Listening { backlog, pending, waiting } if pending.len() > *backlog => {
+            Role::Listening {
+                backlog,
+                pending,
+                waiting,
+            } if pending.len() > *backlog => {
                 waiting.push_back(client.me.clone());
                 return Asked::Waiting;
             }
             Role::Listening { .. } => {}
             _ => return Asked::Refused,
         }
-        let Some(server) = self.server_for(client) else { return Asked::Refused };
+        let Some(server) = self.server_for(client) else {
+            return Asked::Refused;
+        };
         if let Role::Listening { pending, .. } = &mut self.state.lock().role {
             pending.push_back(server.clone());
             return Asked::Connected(server);
@@ -202,7 +224,9 @@ impl TcpSocket {
     fn server_for(&self, client: &TcpSocket) -> Option<Arc<TcpSocket>> {
         let (local, remote) = {
             let state = client.state.lock();
-            let Role::Connecting { remote } = state.role else { return None };
+            let Role::Connecting { remote } = state.role else {
+                return None;
+            };
             (remote, state.local?)
         };
         let options = self.options.lock().clone();
@@ -214,7 +238,11 @@ impl TcpSocket {
             state.local = Some(local);
             state.lease = Some(lease);
             let peer = client.me.clone();
-            state.role = Role::Connected { peer, remote, announced: true };
+            state.role = Role::Connected {
+                peer,
+                remote,
+                announced: true,
+            };
             state.embryo = true;
         }
         Some(server)
@@ -222,9 +250,12 @@ impl TcpSocket {
 
     pub(super) fn accept_one(&self) -> Result<Arc<TcpSocket>> {
         let (socket, next) = match &mut self.state.lock().role {
-            Role::Listening { pending, waiting, .. } => {
-                (pending.pop_front().ok_or(Errno::EAGAIN)?, waiting.pop_front())
-            }
+            Role::Listening {
+                pending, waiting, ..
+            } => (
+                pending.pop_front().ok_or(Errno::EAGAIN)?,
+                waiting.pop_front(),
+            ),
             _ => return Err(Errno::EINVAL),
         };
         socket.state.lock().embryo = false;
@@ -271,7 +302,10 @@ impl TcpSocket {
                 _ => return Err(Errno::ENOTCONN),
             }
         };
-        if let Some(Role::Listening { pending, waiting, .. }) = old {
+        if let Some(Role::Listening {
+            pending, waiting, ..
+        }) = old
+        {
             drop(pending);
             refuse(waiting);
         }

@@ -48,11 +48,7 @@ impl TcpSocket {
         sent
     }
 
-    pub(super) fn receive_bytes(
-        &self,
-        dst: &mut Destination<'_>,
-        peek: bool,
-    ) -> Result<Received> {
+    pub(super) fn receive_bytes(&self, dst: &mut Destination<'_>, peek: bool) -> Result<Received> {
         {
             let mut state = self.state.lock();
             if matches!(state.role, Role::Listening { .. }) {
@@ -77,6 +73,10 @@ impl TcpSocket {
         {
             peer.queue.wake(WRITABLE);
         }
-        Ok(Received { bytes, length: bytes, ..Received::default() })
+        Ok(Received {
+            bytes,
+            length: bytes,
+            ..Received::default()
+        })
     }
 }
