@@ -43,6 +43,7 @@ pub fn rt_sigaction(
         Some(ptr) => Some(ctx.read(ptr)?),
         None => None,
     };
+    let mut discard = false;
     let before = {
         let mut signals = ctx.process().signals.lock();
         let before = signals.action(signal);
@@ -54,10 +55,16 @@ pub fn rt_sigaction(
                     && signal::default_action(signal) == signal::DefaultAction::Ignore;
             if ignored {
                 signals.pending.discard(SigSet::of(signal));
+                discard = true;
             }
         }
         before
     };
+    if discard {
+        for task in ctx.process().tasks() {
+            task.signals.lock().pending.discard(SigSet::of(signal));
+        }
+    }
     ctx.write_if(old, &before)?;
     Ok(0)
 }

@@ -748,6 +748,16 @@ pub fn prctl(
         21 => Ok(0),
         23 if arg2 <= 40 => Ok(1),
         29 | 30 => Ok(if operation == 30 { 50_000 } else { 0 }),
+        // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
+        36 => {
+            process.subreaper.store(arg2 != 0, Ordering::Relaxed);
+            Ok(0)
+        }
+        37 => {
+            let value = u32::from(process.subreaper.load(Ordering::Relaxed));
+            ctx.write(UserPtr::new(arg2), &value)?;
+            Ok(0)
+        }
         // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS: nothing here gives privileges.
         38 if arg2 == 1 && arg3 | arg4 | arg5 == 0 => Ok(0),
         39 if arg2 | arg3 | arg4 | arg5 == 0 => Ok(0),

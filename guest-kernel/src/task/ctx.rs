@@ -154,6 +154,8 @@ impl Ctx {
                 };
                 match self.block(&[(queue, events)], deadline, attempt) {
                     Err(Errno::ETIMEDOUT) if deadline.is_some() => Err(Errno::EAGAIN),
+                    // A call with a time-out of its own is not restarted (signal(7)).
+                    Err(Errno::ERESTARTSYS) if deadline.is_some() => Err(Errno::EINTR),
                     other => other,
                 }
             }

@@ -110,17 +110,23 @@ fn end_process(process: &Arc<Process>) {
     parent.child_queue.wake(PollEvents::IN);
 }
 
-/// Orphans become children of init.
+/// Orphans become children of the nearest subreaper above, or of init.
 fn adopt_children(process: &Arc<Process>) {
+    let mut reaper = process::find(process.parent.load(Ordering::Relaxed));
+    while let Some(candidate) = &reaper {
+        if candidate.subreaper.load(Ordering::Relaxed) && !candidate.is_zombie() {
+            break;
+        }
+        reaper = process::find(candidate.parent.load(Ordering::Relaxed));
+    }
+    let Some(reaper) = reaper.or_else(|| process::find(process::init_pid())) else { return };
     for other in process::all() {
         if other.parent.load(Ordering::Relaxed) != process.pid() {
             continue;
         }
-        other.parent.store(process::init_pid(), Ordering::Relaxed);
-        if other.is_zombie()
-            && let Some(init) = process::find(process::init_pid())
-        {
-            init.child_queue.wake(PollEvents::IN);
+        other.parent.store(reaper.pid(), Ordering::Relaxed);
+        if other.is_zombie() {
+            reaper.child_queue.wake(PollEvents::IN);
         }
         let death_signal = other.death_signal.load(Ordering::Relaxed);
         if death_signal != 0 {

@@ -20,4 +20,4 @@ mod thread;
 pub use ctx::Ctx;
 pub use process::Process;
 pub use signal::{SigInfo, SigSet};
-pub use thread::{RunState, Task};
+pub use thread::{RunState, Task, TrapInfo};

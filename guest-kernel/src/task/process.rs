@@ -120,7 +120,9 @@ pub struct Process {
     pub start_ns: u64,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicU32,
-    /// PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG.
+    /// PR_SET_CHILD_SUBREAPER: orphans below it become its children.
+    pub subreaper: AtomicBool,
+    /// PR_SET_PDEATHSIG.
     pub death_signal: AtomicU32,
 }
 
@@ -161,6 +163,7 @@ impl Process {
             children_cpu_ns: AtomicU64::new(0),
             start_ns: crate::time::monotonic_ns(),
             dumpable: AtomicU32::new(1),
+            subreaper: AtomicBool::new(false),
             death_signal: AtomicU32::new(0),
         }
     }

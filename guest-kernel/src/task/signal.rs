@@ -277,6 +277,21 @@ impl Pending {
         Ok(())
     }
 
+    /// A timer's signal that is still waiting counts the expiries it missed (timer_getoverrun).
+    /// Whether there was one.
+    pub fn add_overrun(&mut self, info: &SigInfo) -> bool {
+        let timer = info.fields[0] as u32;
+        let same = |other: &&mut SigInfo| {
+            other.signo == info.signo
+                && other.code == code::SI_TIMER
+                && other.fields[0] as u32 == timer
+        };
+        let Some(waiting) = self.queue.iter_mut().find(same) else { return false };
+        let missed = (waiting.fields[0] >> 32) + (info.fields[0] >> 32) + 1;
+        waiting.fields[0] = u64::from(timer) | missed.min(u64::from(i32::MAX as u32)) << 32;
+        true
+    }
+
     /// Takes the most urgent one outside `mask`: faults first, then the lowest number.
     pub fn take(&mut self, mask: SigSet) -> Option<SigInfo> {
         let synchronous = |signal| {
@@ -394,6 +409,9 @@ pub fn try_send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<(), Errno> {
         if shared.ignores(info.signal()) && !own.mask.has(info.signal()) {
             return Ok(());
         }
+        if info.code == code::SI_TIMER && own.pending.add_overrun(&info) {
+            return Ok(());
+        }
         own.pending.add(info)?;
     }
     task.wake_up();
@@ -411,6 +429,9 @@ pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errn
     {
         let mut shared = process.signals.lock();
         if shared.ignores(signal) && !willing.is_empty() {
+            return Ok(());
+        }
+        if info.code == code::SI_TIMER && shared.pending.add_overrun(&info) {
             return Ok(());
         }
         shared.pending.add(info)?;

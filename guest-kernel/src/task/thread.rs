@@ -24,6 +24,17 @@ pub enum RunState {
     Stopped = 3,
 }
 
+/// What the processor said of an exception.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrapInfo {
+    /// Its vector.
+    pub number: u64,
+    /// Error code, 0 if it has none.
+    pub error: u64,
+    /// CR2 of the last page fault.
+    pub address: u64,
+}
+
 /// A thread.
 pub struct Task {
     tid: AtomicU32,
@@ -46,6 +57,8 @@ pub struct Task {
     pub registers: ThreadRegisters,
     /// Vector and floating-point registers while switched away.
     pub fpu: Lock<FpuState>,
+    /// The last exception, for signal frames.
+    pub trap: Lock<TrapInfo>,
     /// ns of CPU time used, without the current slice.
     pub cpu_time_ns: AtomicU64,
     /// Monotonic start of the current slice.
@@ -70,6 +83,7 @@ impl Task {
             stack,
             registers: ThreadRegisters::default(),
             fpu: Lock::new(FpuState::new()),
+            trap: Lock::default(),
             cpu_time_ns: AtomicU64::new(0),
             slice_start_ns: AtomicU64::new(0),
         }))

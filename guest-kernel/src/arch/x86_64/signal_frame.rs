@@ -99,6 +99,7 @@ pub fn push(
         (_, true) => 1 | alt_stack.flags,
         (_, false) => alt_stack.flags,
     };
+    let trap = *task.trap.lock();
     let saved = RtSigFrame {
         restorer: action.restorer,
         ucontext: UContext {
@@ -127,10 +128,10 @@ pub fn push(
                 gs: 0,
                 fs: 0,
                 ss: selector::USER_DATA,
-                err: 0,
-                trapno: trap_number(info),
+                err: trap.error,
+                trapno: trap.number,
                 oldmask: old_mask.0,
-                cr2: info.fields[0],
+                cr2: trap.address,
                 fpstate,
                 reserved: [0; 8],
             },
@@ -168,19 +169,6 @@ pub fn push(
     frame.rflags &= !(0x100 | 0x400 | 0x1_0000);
     frame.orig_rax = u64::MAX;
     Ok(())
-}
-
-/// The exception behind a fault signal, where programs look for it (0 otherwise).
-fn trap_number(info: &SigInfo) -> u64 {
-    use crate::task::signal::number::*;
-    match info.signal() {
-        SIGSEGV | SIGBUS if info.code > 0 => 14,
-        SIGSEGV => 13,
-        SIGFPE => 0,
-        SIGILL => 6,
-        SIGTRAP => 3,
-        _ => 0,
-    }
 }
 
 /// What rt_sigreturn restores besides registers: mask and alternate stack.

@@ -4,7 +4,7 @@ use super::fpu;
 use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
 use crate::task::signal::{SigInfo, code, number::*};
-use crate::task::{Task, sched, signal};
+use crate::task::{Task, TrapInfo, sched, signal};
 use alloc::sync::Arc;
 use sprout_abi::layout::{PREEMPT_VECTOR, USER_END};
 
@@ -34,7 +34,13 @@ pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, erro
     match vector {
         14 => page_fault(&task, error, cr2),
         v if v == u64::from(PREEMPT_VECTOR) => sched::yield_current(&task),
-        _ => signal::force(&task, exception_signal(&task, frame, vector)),
+        _ => {
+            let address = task.trap.lock().address;
+            // #DE and the like have no error code; what #GP says of the sentry's tables is not the
+            // program's business.
+            *task.trap.lock() = TrapInfo { number: vector, error: 0, address };
+            signal::force(&task, exception_signal(&task, frame, vector));
+        }
     }
     before_return(task, frame);
 }
@@ -63,6 +69,8 @@ fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
             return;
         }
     };
+    // As on Linux, the error code says "user" even where ring 3 touched kernel addresses.
+    *task.trap.lock() = TrapInfo { number: 14, error: error | 4, address: cr2 };
     signal::force(task, info);
 }
 
