@@ -170,7 +170,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         sentry: kernel.build_id(),
         command,
     };
-    vm.snapshot(&directory, &description)?;
+    match args.warmup.requests()?.last() {
+        Some(rehearsal) => vm.snapshot_rehearsed(&directory, &description, rehearsal)?,
+        None => vm.snapshot(&directory, &description)?,
+    };
     drop(vm);
     Snapshot::open(&directory)?.verify()?;
     progress(&format!("snapshot {}", directory.display()));
