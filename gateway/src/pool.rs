@@ -1,17 +1,22 @@
 //! Workers that are ready before a request needs one.
 //!
-//! A fixed number of *seats* each keep one worker ready. All of them take jobs from one bounded
-//! queue; a seat whose worker got a job lets it go and starts the next, as long as the number of
-//! living workers allows. A queue that is full is the sign that the machine cannot keep up.
+//! A fixed number of *seats* each keep one worker ready. A seat whose worker got a job lets it go
+//! and starts the next, as long as the number of living workers allows. The new worker prepares the
+//! function of that job, so that the ready ones follow the mix of requests; which worker gets which
+//! job is the [`desk`]'s affair.
 
-use std::sync::Arc;
+mod desk;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep};
+use sprout_vmm::worker::protocol::Seed;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::desk::{Desk, Offer};
 use crate::config::Config;
 use crate::job::{Failure, Job};
 use crate::metrics::Metrics;
@@ -25,7 +30,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// The pool. Dropping it does not end its workers: [`Pool::stop`] does.
 #[derive(Debug)]
 pub struct Pool {
-    jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
 }
 
@@ -34,7 +38,7 @@ struct Shared {
     config: Config,
     spawner: Spawner,
     metrics: Arc<Metrics>,
-    queue: Mutex<mpsc::Receiver<Job>>,
+    desk: Mutex<Desk>,
     alive: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -44,25 +48,24 @@ impl Pool {
     /// Starts filling the pool.
     pub fn start(config: Config, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let spawner = Spawner::start(config.worker_command.clone())?;
-        let (jobs, queue) = mpsc::channel(config.queue);
         let shared = Arc::new(Shared {
             alive: Arc::new(Semaphore::new(config.max_workers)),
+            desk: Mutex::new(Desk::new(config.queue)),
             config,
             spawner,
             metrics,
-            queue: Mutex::new(queue),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         for _ in 0..shared.config.workers {
             shared.tasks.spawn(shared.clone().keep_seat());
         }
-        Ok(Self { jobs, shared })
+        Ok(Self { shared })
     }
 
-    /// Queues a job for the next ready worker; refuses it when too many wait.
+    /// Gives a job to a ready worker or has it wait for one; refuses it when too many wait.
     pub fn submit(&self, job: Job) -> Result<(), Failure> {
-        self.jobs.try_send(job).map_err(|_| Failure::Overloaded)
+        self.shared.desk().submit(job)
     }
 
     /// Ends every worker and waits until they are reaped.
@@ -74,18 +77,23 @@ impl Pool {
 }
 
 impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps one worker ready until the pool stops.
     async fn keep_seat(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
+        let mut seed = None;
         while !self.stop.is_cancelled() {
             let permit = tokio::select! {
                 Ok(permit) = self.alive.clone().acquire_owned() => permit,
                 () = self.stop.cancelled() => return,
             };
-            match self.ready_worker().await {
+            match self.ready_worker(seed.as_ref()).await {
                 Ok(Some(worker)) => {
                     pause = FIRST_PAUSE;
-                    self.clone().occupy(worker, permit).await;
+                    seed = self.clone().occupy(worker, seed, permit).await;
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -102,8 +110,9 @@ impl Shared {
         }
     }
 
-    /// Starts a worker and waits until it is ready; none when the pool stops.
-    async fn ready_worker(&self) -> Result<Option<Worker>, String> {
+    /// Starts a worker, waits until it is ready and has it prepare `seed`; none when the pool
+    /// stops.
+    async fn ready_worker(&self, seed: Option<&Seed>) -> Result<Option<Worker>, String> {
         let _starting = self.metrics.worker("starting");
         let program = self.config.worker_command.first();
         let name = || {
@@ -114,7 +123,7 @@ impl Shared {
         let started = Worker::start(&self.spawner).await;
         let mut worker = started.map_err(|error| format!("{}: {error}", name()))?;
         let ready = tokio::select! {
-            ready = worker.ready() => ready.map(|()| true),
+            ready = worker.ready(seed) => ready.map(|()| true),
             () = self.stop.cancelled() => Ok(false),
         };
         if let Ok(true) = ready {
@@ -124,46 +133,56 @@ impl Shared {
         ready.map(|_| None)
     }
 
-    /// Has a ready worker wait for a job, which it then serves beside this seat.
-    async fn occupy(self: Arc<Self>, mut worker: Worker, permit: OwnedSemaphorePermit) {
+    /// Has a ready worker wait for a job, which it then serves beside this seat. Returns what the
+    /// seat's next worker should prepare.
+    async fn occupy(
+        self: Arc<Self>,
+        mut worker: Worker,
+        prepared: Option<Seed>,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Seed> {
         let waiting = self.metrics.worker("ready");
-        let job = tokio::select! {
-            // A worker that is dead already must not get a job.
-            biased;
-            () = self.stop.cancelled() => None,
-            reason = worker.lost() => {
-                self.metrics.lost_workers.inc();
-                tracing::warn!("lost a waiting worker: {reason}");
-                None
+        let offer = self.desk().wait(prepared);
+        let job = match offer {
+            Offer::Job(job) => Some(job),
+            Offer::Later(mut handed) => {
+                let job = tokio::select! {
+                    // A worker that is dead already must not get a job.
+                    biased;
+                    () = self.stop.cancelled() => None,
+                    reason = worker.lost() => {
+                        self.metrics.lost_workers.inc();
+                        tracing::warn!("lost a waiting worker: {reason}");
+                        None
+                    }
+                    job = &mut handed => job.ok(),
+                };
+                handed.close();
+                if job.is_none()
+                    && let Ok(job) = handed.try_recv()
+                {
+                    self.desk().hand_back(job);
+                }
+                job
             }
-            job = self.next_job() => job,
         };
         drop(waiting);
         let Some(job) = job else {
-            return worker.end().await;
+            worker.end().await;
+            // It may have died of what it prepared.
+            return None;
         };
+        let seed = job.assign.seed.clone();
         let shared = self.clone();
         self.tasks.spawn(async move {
             let busy = shared.metrics.worker("busy");
             let limits = shared.config.response_limits;
             worker
-                .serve(job, limits, &shared.metrics, &shared.stop)
+                .serve(*job, limits, &shared.metrics, &shared.stop)
                 .await;
             drop(busy);
             drop(permit);
         });
-    }
-
-    /// The next job somebody still waits for.
-    async fn next_job(&self) -> Option<Job> {
-        loop {
-            let job = self.queue.lock().await.recv().await?;
-            if job.deadline <= Instant::now() {
-                // The client may have gone as well; then there is nobody to tell.
-                let _ = job.reply.try_send(Err(Failure::Overloaded));
-            } else if !job.reply.is_closed() {
-                return Some(job);
-            }
-        }
+        Some(seed)
     }
 }

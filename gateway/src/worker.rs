@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
 use sprout_vmm::worker::protocol::{
-    self, Assign, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, ToWorker,
+    self, Assign, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, Seed, ToWorker,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -52,8 +52,19 @@ impl Worker {
         })
     }
 
-    /// Waits until its VM is created.
-    pub async fn ready(&mut self) -> Result<(), String> {
+    /// Waits until its VM is created, and then has it prepare `seed`, for which nobody waits.
+    pub async fn ready(&mut self, seed: Option<&Seed>) -> Result<(), String> {
+        self.created().await?;
+        let Some(seed) = seed else { return Ok(()) };
+        let message = protocol::encode(&ToWorker::Prepare(seed.clone()));
+        let message = message.map_err(|error| error.to_string())?;
+        match self.socket.write_all(&message).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.broken(error.into()).await),
+        }
+    }
+
+    async fn created(&mut self) -> Result<(), String> {
         match timeout(READY_TIMEOUT, self.receive()).await {
             Err(_) => Err(format!(
                 "worker {} is not ready after {READY_TIMEOUT:?}",

@@ -199,6 +199,16 @@ fn a_worker_that_dies_while_waiting_is_replaced() {
 }
 
 #[test]
+fn workers_prepare_the_functions_that_are_asked_for() {
+    let server = Server::start(|config| config.workers = 1);
+    assert_eq!(server.get("/f/hello/prepared").text(), "no");
+    assert_eq!(server.get("/f/hello/prepared").text(), "yes");
+    server.deploy("hello", "hello-2");
+    assert_eq!(server.get("/f/hello/prepared").text(), "no");
+    assert_eq!(server.get("/f/hello/prepared").text(), "yes");
+}
+
+#[test]
 fn a_redeployment_takes_effect_with_the_next_request() {
     let server = Server::start(|_| {});
     assert!(

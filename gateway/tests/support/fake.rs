@@ -79,8 +79,13 @@ impl Worker {
 
     fn serve(&mut self) {
         self.say(FromWorker::Ready);
-        let Ok(ToWorker::Assign(assign)) = receive(&self.socket) else {
-            return;
+        let mut prepared = None;
+        let assign = loop {
+            match receive(&self.socket) {
+                Ok(ToWorker::Prepare(seed)) => prepared = Some(seed),
+                Ok(ToWorker::Assign(assign)) => break assign,
+                Err(_) => return,
+            }
         };
         let mut requests = RequestDecoder::new(Limits::default());
         requests.push(&assign.request);
@@ -95,6 +100,10 @@ impl Worker {
         let url = &request.head.url;
         let path = url.rsplit('/').next().unwrap_or_default();
         match path {
+            "prepared" => {
+                let same = prepared.is_some_and(|seed| seed == assign.seed);
+                self.text(&request, if same { "yes" } else { "no" });
+            }
             "pid" => self.text(&request, &std::process::id().to_string()),
             "snapshot" => self.text(&request, &assign.seed.snapshot_dir.display().to_string()),
             "crash" => std::process::abort(),

@@ -1,0 +1,208 @@
+//! Where waiting jobs and waiting workers meet.
+
+use std::collections::VecDeque;
+
+use sprout_vmm::worker::protocol::Seed;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::job::{Failure, Job};
+
+/// At most one of the two lists has living entries.
+#[derive(Debug)]
+pub(super) struct Desk {
+    workers: Vec<Waiting>,
+    jobs: VecDeque<Box<Job>>,
+    limit: usize,
+}
+
+/// A ready worker.
+#[derive(Debug)]
+struct Waiting {
+    prepared: Option<Seed>,
+    hand: oneshot::Sender<Box<Job>>,
+}
+
+/// What a worker that asks for a job gets.
+#[derive(Debug)]
+pub(super) enum Offer {
+    /// One that waited already.
+    Job(Box<Job>),
+    /// The next one, when it comes.
+    Later(oneshot::Receiver<Box<Job>>),
+}
+
+impl Desk {
+    /// A desk at which at most `limit` jobs wait.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            workers: Vec::new(),
+            jobs: VecDeque::new(),
+            limit,
+        }
+    }
+
+    /// Hands a job to the worker that suits it best, or has it wait.
+    pub(super) fn submit(&mut self, job: Job) -> Result<(), Failure> {
+        let Some(job) = self.hand_out(Box::new(job)) else {
+            return Ok(());
+        };
+        self.jobs.retain(|job| !job.reply.is_closed());
+        if self.jobs.len() >= self.limit {
+            return Err(Failure::Overloaded);
+        }
+        self.jobs.push_back(job);
+        Ok(())
+    }
+
+    /// Takes back a job whose worker could not begin with it. It waits before all others, and is
+    /// not counted against the limit: it has been accepted.
+    pub(super) fn hand_back(&mut self, job: Box<Job>) {
+        if let Some(job) = self.hand_out(job) {
+            self.jobs.push_front(job);
+        }
+    }
+
+    /// Registers a ready worker.
+    pub(super) fn wait(&mut self, prepared: Option<Seed>) -> Offer {
+        while let Some(job) = self.jobs.pop_front() {
+            if job.deadline <= Instant::now() {
+                // The client may have gone as well; then there is nobody to tell.
+                let _ = job.reply.try_send(Err(Failure::Overloaded));
+            } else if !job.reply.is_closed() {
+                return Offer::Job(job);
+            }
+        }
+        let (hand, handed) = oneshot::channel();
+        self.workers.push(Waiting { prepared, hand });
+        Offer::Later(handed)
+    }
+
+    /// Gives the job back when there is no worker.
+    fn hand_out(&mut self, mut job: Box<Job>) -> Option<Box<Job>> {
+        self.workers.retain(|worker| !worker.hand.is_closed());
+        while let Some(best) = self.best_worker(&job.assign.seed) {
+            // A worker that has died since gives the job back.
+            match self.workers.swap_remove(best).hand.send(job) {
+                Ok(()) => return None,
+                Err(back) => job = back,
+            }
+        }
+        Some(job)
+    }
+
+    /// One that prepared this seed, else one that prepared nothing, else any.
+    fn best_worker(&self, seed: &Seed) -> Option<usize> {
+        let suits = |worker: &Waiting| match &worker.prepared {
+            Some(prepared) if prepared == seed => 2,
+            None => 1,
+            Some(_) => 0,
+        };
+        self.workers
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, worker)| suits(worker))
+            .map(|(at, _)| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Reply;
+    use sprout_vmm::worker::protocol::Assign;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+
+    fn seed(name: &str) -> Seed {
+        Seed {
+            snapshot_dir: name.into(),
+            require_hardware_isolation: false,
+        }
+    }
+
+    fn job(seed_name: &str) -> (Job, mpsc::Receiver<Reply>) {
+        let (reply, replies) = mpsc::channel(1);
+        let now = Instant::now();
+        let timeout = Duration::from_secs(60);
+        let seed = seed(seed_name);
+        let assign = Assign {
+            seed,
+            request: vec![],
+            strace: false,
+            stats: false,
+        };
+        let job = Job {
+            id: String::new(),
+            function: seed_name.into(),
+            assign,
+            arrived: now,
+            queued: now,
+            deadline: now + timeout,
+            timeout,
+            reply,
+        };
+        (job, replies)
+    }
+
+    fn later(offer: Offer) -> oneshot::Receiver<Box<Job>> {
+        match offer {
+            Offer::Later(handed) => handed,
+            Offer::Job(job) => panic!("a job was waiting: {job:?}"),
+        }
+    }
+
+    #[test]
+    fn a_job_goes_to_the_worker_that_prepared_its_function() {
+        let mut desk = Desk::new(1);
+        let mut other = later(desk.wait(Some(seed("b"))));
+        let mut plain = later(desk.wait(None));
+        let mut same = later(desk.wait(Some(seed("a"))));
+        let (jobs, _replies): (Vec<_>, Vec<_>) = (0..3).map(|_| job("a")).unzip();
+        for (job, worker) in jobs.into_iter().zip([&mut same, &mut plain, &mut other]) {
+            desk.submit(job).unwrap();
+            assert!(worker.try_recv().is_ok());
+        }
+    }
+
+    #[test]
+    fn jobs_wait_in_order_up_to_the_limit_and_those_given_up_do_not_count() {
+        let mut desk = Desk::new(2);
+        let (first, replies) = job("a");
+        desk.submit(first).unwrap();
+        let (second, _kept) = job("b");
+        desk.submit(second).unwrap();
+        let (third, _kept3) = job("c");
+        assert!(matches!(desk.submit(third), Err(Failure::Overloaded)));
+        drop(replies);
+        let (fourth, _kept4) = job("d");
+        desk.submit(fourth).unwrap();
+        for expected in ["b", "d"] {
+            assert!(matches!(desk.wait(None), Offer::Job(job) if job.function == expected));
+        }
+    }
+
+    #[test]
+    fn a_job_is_not_lost_with_its_worker() {
+        let mut desk = Desk::new(1);
+        drop(desk.wait(None));
+        let (job, _replies) = job("a");
+        desk.submit(job).unwrap();
+        let Offer::Job(job) = desk.wait(None) else {
+            panic!("the job is gone")
+        };
+        let mut worker = later(desk.wait(None));
+        desk.hand_back(job);
+        assert!(worker.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_job_that_waited_too_long_is_refused() {
+        let mut desk = Desk::new(1);
+        let (mut job, mut replies) = job("a");
+        job.deadline = Instant::now();
+        desk.submit(job).unwrap();
+        later(desk.wait(None));
+        assert!(matches!(replies.try_recv(), Ok(Err(Failure::Overloaded))));
+    }
+}
