@@ -1,6 +1,6 @@
-//! sendfile, copy_file_range and splice: from one file to another without the program's memory.
+//! sendfile and copy_file_range: from one file to another without the program's memory.
 
-use super::transfer::{read_bytes, write_bytes};
+use super::transfer::{Wait, read_bytes, write_bytes};
 use crate::errno::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::FileKind;
@@ -13,13 +13,14 @@ use crate::task::Ctx;
 const CHUNK: usize = 16 << 10;
 
 /// A position in a file: its own, or one that the program keeps.
-struct Position {
+pub(super) struct Position {
     at: UserPtr<i64>,
-    value: Option<u64>,
+    pub value: Option<u64>,
 }
 
 impl Position {
-    fn read(ctx: &Ctx, at: UserPtr<i64>) -> Result<Position> {
+    /// The one at `at`, or the file's own if that is NULL.
+    pub fn read(ctx: &Ctx, at: UserPtr<i64>) -> Result<Position> {
         let value = match at.non_null() {
             Some(at) => Some(u64::try_from(ctx.read(at)?).map_err(|_| Errno::EINVAL)?),
             None => None,
@@ -28,18 +29,20 @@ impl Position {
     }
 
     /// Where it is now.
-    fn current(&self, file: &OpenFile) -> u64 {
+    pub fn current(&self, file: &OpenFile) -> u64 {
         self.value.unwrap_or_else(|| *file.offset())
     }
 
-    fn advance(&mut self, file: &OpenFile, bytes: u64) {
+    /// Moves it on.
+    pub fn advance(&mut self, file: &OpenFile, bytes: u64) {
         match &mut self.value {
             Some(value) => *value += bytes,
             None => *file.offset() += bytes,
         }
     }
 
-    fn write_back(&self, ctx: &Ctx) -> Result<()> {
+    /// Tells the program where its position is now.
+    pub fn write_back(&self, ctx: &Ctx) -> Result<()> {
         match self.value {
             Some(value) => ctx.write_if(self.at, &(value as i64)),
             None => Ok(()),
@@ -62,10 +65,14 @@ fn copy(
     while done < count {
         let want = buffer.len().min((count - done) as usize);
         let at = to.as_ref().and_then(|position| position.value);
-        let copied = read_bytes(ctx, input, &mut buffer[..want], Some(from.current(input)))
-            .and_then(|read| match read {
-                0 => Ok((0, 0)),
-                read => write_bytes(ctx, output, &buffer[..read], at).map(|n| (read, n)),
+        let start = Some(from.current(input));
+        let copied =
+            read_bytes(ctx, input, &mut buffer[..want], start, Wait::AsOpened).and_then(|read| {
+                match read {
+                    0 => Ok((0, 0)),
+                    read => write_bytes(ctx, output, &buffer[..read], at, Wait::AsOpened)
+                        .map(|n| (read, n)),
+                }
             });
         let (read, written) = match copied {
             Ok(copied) => copied,
@@ -156,19 +163,4 @@ pub fn copy_file_range(
     from.write_back(ctx)?;
     to.write_back(ctx)?;
     Ok(done)
-}
-
-/// `splice(2)`: refused, as Linux refuses files that can't splice; programs fall back to copying.
-pub fn splice(
-    ctx: &Ctx,
-    input: Fd,
-    _: UserPtr<i64>,
-    output: Fd,
-    _: UserPtr<i64>,
-    _: usize,
-    _: Flags,
-) -> Result<u64> {
-    open_file(ctx, input)?;
-    open_file(ctx, output)?;
-    Err(Errno::EINVAL)
 }

@@ -3,7 +3,8 @@
 //! | file | calls |
 //! |---|---|
 //! | `transfer` | read, write and their vector and positioned forms, lseek |
-//! | `copy` | sendfile, copy_file_range, splice |
+//! | `copy` | sendfile, copy_file_range |
+//! | `splice` | splice |
 //! | `control` | ioctl |
 //! | `sync` | fsync and its kin, advice |
 //!
@@ -11,10 +12,12 @@
 
 mod control;
 mod copy;
+mod splice;
 mod sync;
 mod transfer;
 
 pub use control::*;
 pub use copy::*;
+pub use splice::*;
 pub use sync::*;
 pub use transfer::*;

@@ -57,13 +57,35 @@ pub fn read_iovecs(ctx: &Ctx, vector: UserAddr, count: usize) -> Result<Vec<User
     Ok(ranges)
 }
 
+/// Whether a transfer waits for the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// As O_NONBLOCK says.
+    #[default]
+    AsOpened,
+    /// No (RWF_NOWAIT, SPLICE_F_NONBLOCK).
+    Never,
+    /// Yes.
+    Always,
+}
+
+impl Wait {
+    fn nonblocking(self, file: &OpenFile) -> bool {
+        match self {
+            Wait::AsOpened => file.flags().contains(OpenFlags::NONBLOCK),
+            Wait::Never => true,
+            Wait::Always => false,
+        }
+    }
+}
+
 /// How a transfer waits, and where in the file it is.
 #[derive(Clone, Copy, Default)]
 struct How {
     /// A position other than the file's own.
     offset: Option<u64>,
-    /// Don't wait even if the file would (RWF_NOWAIT).
-    nowait: bool,
+    /// Whether it waits.
+    wait: Wait,
     /// Write at the end (RWF_APPEND).
     append: bool,
 }
@@ -83,7 +105,7 @@ fn read_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> 
 
 /// Reads, waiting until there is something.
 fn read_into(ctx: &Ctx, file: &OpenFile, dst: &mut Destination<'_>, how: How) -> Result<usize> {
-    let nonblocking = how.nowait || file.flags().contains(OpenFlags::NONBLOCK);
+    let nonblocking = how.wait.nonblocking(file);
     let operation = || match how.offset {
         Some(offset) => file.pread(dst, offset),
         None => file.read(dst),
@@ -105,7 +127,7 @@ fn write_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) ->
 
 /// Writes everything, waiting for room; less only after a signal or an error.
 fn write_from(ctx: &Ctx, file: &OpenFile, src: &mut Source<'_>, mut how: How) -> Result<u64> {
-    let nonblocking = how.nowait || file.flags().contains(OpenFlags::NONBLOCK);
+    let nonblocking = how.wait.nonblocking(file);
     if how.append && file.file().seekable() {
         how.offset = Some(file.file().metadata()?.size);
     }
@@ -233,9 +255,13 @@ fn how_v2(offset: i64, flags: Flags) -> Result<How> {
     } else {
         position(offset)?
     };
-    let (nowait, append) = (flags.0 & rwf::NOWAIT != 0, flags.0 & rwf::APPEND != 0);
+    let wait = match flags.0 & rwf::NOWAIT {
+        0 => Wait::AsOpened,
+        _ => Wait::Never,
+    };
+    let append = flags.0 & rwf::APPEND != 0;
     Ok(How {
-        nowait,
+        wait,
         append,
         ..how
     })
@@ -319,41 +345,36 @@ pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
     Ok(position)
 }
 
-/// Writes kernel memory to a file, waiting for room; for calls that copy between files.
+/// Writes kernel memory to a file, for calls that copy between files.
 pub(super) fn write_bytes(
     ctx: &Ctx,
     file: &OpenFile,
     bytes: &[u8],
     offset: Option<u64>,
+    wait: Wait,
 ) -> Result<usize> {
     let mut src = Source::kernel(bytes);
-    write_from(
-        ctx,
-        file,
-        &mut src,
-        How {
-            offset,
-            ..How::default()
-        },
-    )
-    .map(|n| n as usize)
+    let how = How {
+        offset,
+        wait,
+        append: false,
+    };
+    write_from(ctx, file, &mut src, how).map(|n| n as usize)
 }
 
-/// Reads into kernel memory, waiting until there is something.
+/// Reads into kernel memory.
 pub(super) fn read_bytes(
     ctx: &Ctx,
     file: &OpenFile,
     bytes: &mut [u8],
     offset: Option<u64>,
+    wait: Wait,
 ) -> Result<usize> {
     let mut dst = Destination::kernel(bytes);
-    read_into(
-        ctx,
-        file,
-        &mut dst,
-        How {
-            offset,
-            ..How::default()
-        },
-    )
+    let how = How {
+        offset,
+        wait,
+        append: false,
+    };
+    read_into(ctx, file, &mut dst, how)
 }
