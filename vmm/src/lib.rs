@@ -16,6 +16,7 @@ pub mod hypercall;
 pub mod kernel;
 mod kick;
 mod mapping;
+pub mod page_cache;
 pub mod memory;
 mod paging;
 pub mod probe;

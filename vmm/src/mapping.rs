@@ -60,6 +60,9 @@ impl Mapping {
         let pages = length.next_multiple_of(4096);
         if pages > 0 {
             mapping.place(0, pages, libc::PROT_READ, libc::MAP_SHARED, Some(file))?;
+            // SAFETY: the range is ours. What is read from now on comes in large folios where the
+            // file system has them.
+            unsafe { libc::madvise(mapping.start.cast(), pages, libc::MADV_HUGEPAGE) };
         }
         if pages < size {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;

@@ -140,6 +140,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         (&agent.path, "/sprout"),
         (&function.path, "/function"),
     ];
+    for (path, _) in mounts {
+        sprout_vmm::page_cache::settle(path).with_context(|| format!("reading {}", path.display()))?;
+    }
     let images = mounts
         .map(|(path, mount)| ImageMount {
             path: path.clone(),
