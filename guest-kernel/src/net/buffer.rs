@@ -100,6 +100,11 @@ impl Buffer {
         self.segments.is_empty()
     }
 
+    /// Whether descriptors are among it.
+    pub fn has_rights(&self) -> bool {
+        self.segments.iter().any(|segment| !segment.plain())
+    }
+
     /// The oldest.
     pub fn front(&self) -> Option<&Segment> {
         self.segments.front()

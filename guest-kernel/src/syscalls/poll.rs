@@ -315,14 +315,15 @@ impl FdSet {
 
 fn do_select(ctx: &Ctx, count: i32, sets: [UserPtr<u64>; 3], deadline: Option<u64>) -> Result<u64> {
     let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?;
-    // As Linux, look no further than the descriptor table reaches.
+    // As Linux, look no further than the descriptor table reaches, which for a child of a shell
+    // has at least 256 places.
     let open = ctx
         .files()
         .lock()
         .iter()
         .last()
         .map_or(0, |(fd, _)| fd as usize + 1);
-    let count = count.min(open.next_multiple_of(64).max(64));
+    let count = count.min(open.next_multiple_of(64).max(256));
     let mut read = FdSet::read(ctx, sets[0], count)?;
     let mut write = FdSet::read(ctx, sets[1], count)?;
     let mut except = FdSet::read(ctx, sets[2], count)?;

@@ -5,6 +5,7 @@
 //! peer. A stream reads across segments, the others one at a time. Peers know each other weakly: a
 //! socket that is dropped tells its peer and is gone.
 
+mod bury;
 mod connect;
 mod names;
 #[cfg(test)]
@@ -200,7 +201,7 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        let (role, name, waiting, unread) = {
+        let (role, name, waiting, embryo, incoming) = {
             let mut state = self.state.lock();
             (
                 core::mem::replace(&mut state.role, Role::Idle),
@@ -210,9 +211,11 @@ impl Drop for UnixSocket {
                     Default::default()
                 },
                 core::mem::take(&mut state.waiting),
-                state.embryo || !state.incoming.is_empty(),
+                state.embryo,
+                core::mem::take(&mut state.incoming),
             )
         };
+        let unread = embryo || !incoming.is_empty();
         names::release(&name, &self.me);
         if let Role::Connected { peer, .. } = &role
             && self.has_connections()
@@ -228,6 +231,7 @@ impl Drop for UnixSocket {
             }
             peer.queue.wake(EVERYTHING);
         }
+        bury::bury(incoming);
         // Connections nobody accepted end with their listener.
         drop(role);
         for socket in waiting.iter().filter_map(Weak::upgrade) {

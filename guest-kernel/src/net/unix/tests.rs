@@ -2,7 +2,7 @@ use super::*;
 use crate::fs::file::{File, OpenFile, OpenFlags};
 use crate::fs::testing::NullFile;
 use crate::net::options::{self, level};
-use crate::net::socket::Ancillary;
+use crate::net::socket::{Ancillary, SocketFile};
 use proptest::prelude::*;
 use std::collections::VecDeque as Model;
 
@@ -308,6 +308,29 @@ fn descriptors_travel_with_their_bytes() {
     send_with(b"x");
     drop(b);
     assert_eq!(Arc::strong_count(&file), 1);
+}
+
+#[test]
+fn a_long_chain_of_sockets_in_flight_ends_without_depth() {
+    let mut last = open_file();
+    for _ in 0..50_000 {
+        let (a, b) = pair(SocketType::Stream);
+        let ancillary = Ancillary {
+            rights: vec![last],
+            credentials: None,
+        };
+        a.send(
+            &mut Source::kernel(b"x"),
+            &mut Outgoing {
+                to: None,
+                ancillary,
+            },
+            NONE,
+        )
+        .unwrap();
+        last = OpenFile::new(SocketFile::new(b), OpenFlags::RDWR, Vec::new());
+    }
+    drop(last);
 }
 
 #[test]
