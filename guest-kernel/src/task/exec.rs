@@ -344,6 +344,7 @@ pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64>
     }
     // What waits on words in the old memory is told before it goes.
     exit::release_thread(task, ctx.space());
+    image.space.set_limits(process::memory_limits(process));
     let old = process.set_space(Arc::new(image.space));
     crate::arch::tlb::switch_root(process.space().root());
     drop(old);

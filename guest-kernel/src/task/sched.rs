@@ -113,6 +113,13 @@ pub fn poll_world() {
 /// Switches to the next runnable task, idling until there is one. Returns when the caller's task is
 /// scheduled again.
 fn switch_away() {
+    // What follows until a task is found is idling, no task's CPU time.
+    let leaving = RUN_QUEUE.lock().current.clone();
+    if let Some(task) = leaving {
+        let now = time::monotonic_ns();
+        let slice = now.saturating_sub(task.slice_start_ns.swap(now, Ordering::Relaxed));
+        task.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);
+    }
     let next = loop {
         poll_world();
         let next = {
@@ -127,6 +134,7 @@ fn switch_away() {
             None => crate::task::start::idle(),
         }
     };
+    next.slice_start_ns.store(time::monotonic_ns(), Ordering::Relaxed);
     let previous = {
         let mut queue = RUN_QUEUE.lock();
         if queue.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &next)) {
@@ -134,12 +142,8 @@ fn switch_away() {
         }
         queue.current.replace(next.clone())
     };
-    let now = time::monotonic_ns();
-    next.slice_start_ns.store(now, Ordering::Relaxed);
     let from = match &previous {
         Some(previous) => {
-            let slice = now.saturating_sub(previous.slice_start_ns.load(Ordering::Relaxed));
-            previous.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);
             if previous.state() != RunState::Dead {
                 previous.fpu.lock().save();
             }
