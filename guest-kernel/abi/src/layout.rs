@@ -47,7 +47,7 @@ pub const fn image_base(index: usize) -> u64 {
 pub const MAX_RAM: u64 = 32 << 30;
 
 /// All of guest-physical memory appears here (PML4 slot 257; slot 256 does not work at CPL3 on
-/// software KVM, see the host notes in `docs/hosts.md`).
+/// software KVM, see `docs/hosts.md`).
 pub const DIRECT_MAP_BASE: u64 = 0xffff_8080_0000_0000;
 /// The sentry's link base (PML4 slot 511, the top 2 GiB, as `code-model=kernel` wants).
 pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
