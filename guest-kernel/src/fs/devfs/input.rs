@@ -12,10 +12,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
 
-/// Every receive is an exit, so small reads are served from one of this size.
+/// Every receive is an exit, so small reads are served from a buffer of this size. It is kept:
+/// in a restored guest a page not used before the snapshot costs more than one that was.
 const SMALL: usize = 4096;
 /// Most bytes moved by one exit.
 const LARGE: usize = 64 << 10;
+/// Copied from the buffer to a program at a time, without the lock.
+const PIECE: usize = 512;
 
 /// Bytes from the host, received without blocking.
 pub(super) struct Input {
@@ -25,22 +28,24 @@ pub(super) struct Input {
 }
 
 struct State {
-    bytes: Vec<u8>,
+    buffer: Vec<u8>,
     taken: usize,
+    filled: usize,
     ended: bool,
 }
 
 impl State {
     fn unread(&self) -> &[u8] {
-        self.bytes.get(self.taken..).unwrap_or(&[])
+        self.buffer.get(self.taken..self.filled).unwrap_or(&[])
     }
 }
 
 impl Input {
     pub const fn new(receive: fn(&mut [u8]) -> Result<usize>) -> Self {
         let state = State {
-            bytes: Vec::new(),
+            buffer: Vec::new(),
             taken: 0,
+            filled: 0,
             ended: false,
         };
         Input {
@@ -52,19 +57,19 @@ impl Input {
 
     /// Makes sure there are unread bytes; EAGAIN if there are none now. Whether there are (else
     /// the stream has ended).
-    fn fill(&self, state: &mut State, size: usize) -> Result<bool> {
+    fn fill(&self, state: &mut State) -> Result<bool> {
         if !state.unread().is_empty() {
             return Ok(true);
         }
         if state.ended {
             return Ok(false);
         }
-        state.taken = 0;
-        state.bytes.clear();
-        state.bytes.resize(size, 0);
-        let received = (self.receive)(&mut state.bytes);
-        state.bytes.truncate(*received.as_ref().unwrap_or(&0));
-        state.ended = received? == 0;
+        if state.buffer.is_empty() {
+            state.buffer.resize(SMALL, 0);
+        }
+        let received = (self.receive)(&mut state.buffer)?;
+        (state.taken, state.filled) = (0, received.min(SMALL));
+        state.ended = received == 0;
         Ok(!state.ended)
     }
 
@@ -73,28 +78,57 @@ impl Input {
         if dst.remaining() == 0 {
             return Ok(0);
         }
-        let size = dst.remaining().clamp(SMALL, LARGE);
-        let bytes = {
+        if dst.remaining() > SMALL
+            && let Some(result) = self.read_large(dst)
+        {
+            return result;
+        }
+        let mut done = 0;
+        loop {
+            let mut piece = [0; PIECE];
+            let count = {
+                let mut state = self.state.lock();
+                if done == 0 && !self.fill(&mut state)? {
+                    return Ok(0);
+                }
+                let count = state.unread().len().min(dst.remaining()).min(PIECE);
+                piece[..count].copy_from_slice(&state.unread()[..count]);
+                state.taken += count;
+                count
+            };
+            if count == 0 {
+                return Ok(done);
+            }
+            match dst.put(&piece[..count]) {
+                Ok(put) => done += put,
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => return Ok(done),
+            }
+        }
+    }
+
+    /// Reads past the buffer; `None` if there are bytes in it, which come first.
+    fn read_large(&self, dst: &mut Destination<'_>) -> Option<Result<usize>> {
+        let mut bytes = Vec::new();
+        let received = {
             let mut state = self.state.lock();
-            if !self.fill(&mut state, size)? {
-                return Ok(0);
+            if !state.unread().is_empty() {
+                return None;
             }
-            let count = state.unread().len().min(dst.remaining());
-            let bytes = state.unread()[..count].to_vec();
-            state.taken += count;
-            if state.unread().is_empty() {
-                // Nothing of it is to be in a snapshot.
-                state.bytes = Vec::new();
-                state.taken = 0;
+            if state.ended {
+                return Some(Ok(0));
             }
-            bytes
+            bytes.resize(dst.remaining().min(LARGE), 0);
+            let received = (self.receive)(&mut bytes);
+            state.ended = received == Ok(0);
+            received
         };
-        dst.put(&bytes)
+        Some(received.and_then(|count| dst.put(&bytes[..count.min(bytes.len())])))
     }
 
     /// Whether a read would not block.
     pub fn ready(&self) -> bool {
-        !matches!(self.fill(&mut self.state.lock(), SMALL), Err(Errno::EAGAIN))
+        !matches!(self.fill(&mut self.state.lock()), Err(Errno::EAGAIN))
     }
 
     /// Bytes that are here already.
@@ -183,4 +217,42 @@ pub(super) fn send(
         }
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 5000 bytes, then nothing for once, then the end.
+    fn receive(bytes: &mut [u8]) -> Result<usize> {
+        static LEFT: Lock<(usize, bool)> = Lock::new((5000, false));
+        let mut left = LEFT.lock();
+        let (count, paused) = (left.0.min(bytes.len()), left.1);
+        if count == 0 && !paused {
+            left.1 = true;
+            return Err(Errno::EAGAIN);
+        }
+        bytes[..count].fill(7);
+        left.0 -= count;
+        Ok(count)
+    }
+
+    #[test]
+    fn small_reads_share_a_receive_and_nothing_is_lost() {
+        let input = Input::new(receive);
+        let read = |len: usize| {
+            let mut bytes = alloc::vec![0; len];
+            let result = input.read(&mut Destination::kernel(&mut bytes));
+            result.inspect(|&n| assert!(bytes[..n].iter().all(|&byte| byte == 7)))
+        };
+        assert_eq!(read(5), Ok(5));
+        assert_eq!(input.unread(), 4091);
+        assert_eq!(read(10_000), Ok(4091));
+        assert!(input.ready());
+        assert_eq!(read(10_000), Ok(904));
+        assert_eq!(read(10_000), Err(Errno::EAGAIN));
+        assert!(input.ready());
+        assert_eq!(read(1), Ok(0));
+        assert_eq!(read(10_000), Ok(0));
+    }
 }

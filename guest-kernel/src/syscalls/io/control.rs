@@ -14,6 +14,8 @@ mod request {
     pub const FIONCLEX: u32 = 0x5450;
     pub const FIOCLEX: u32 = 0x5451;
     pub const FIGETBSZ: u32 = 2;
+    pub const FICLONE: u32 = 0x4004_9409;
+    pub const FICLONERANGE: u32 = 0x4020_940d;
 }
 
 /// `ioctl(2)`.
@@ -46,6 +48,19 @@ pub fn ioctl(ctx: &Ctx, fd: Fd, request: Flags, arg: u64) -> Result<u64> {
             ctx.write(UserPtr::new(arg), &4096u32)?;
             Ok(0)
         }
+        // Files that share blocks: not on tmpfs either.
+        request::FICLONE | request::FICLONERANGE => {
+            open_file(ctx, Fd(source_of_clone(ctx, request, arg)?))?;
+            Err(Errno::EOPNOTSUPP)
+        }
         _ => file.file().ioctl(ctx.space(), request, arg),
+    }
+}
+
+/// The descriptor to clone from: the argument, or the first field of what it points to.
+fn source_of_clone(ctx: &Ctx, request: u32, arg: u64) -> Result<i32> {
+    match request {
+        request::FICLONE => Ok(arg as i32),
+        _ => Ok(ctx.read::<i64>(UserPtr::new(arg))? as i32),
     }
 }
