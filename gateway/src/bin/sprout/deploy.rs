@@ -141,7 +141,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         (&function.path, "/function"),
     ];
     for (path, _) in mounts {
-        sprout_vmm::page_cache::settle(path).with_context(|| format!("reading {}", path.display()))?;
+        sprout_vmm::page_cache::settle(path)
+            .with_context(|| format!("reading {}", path.display()))?;
     }
     let images = mounts
         .map(|(path, mount)| ImageMount {
