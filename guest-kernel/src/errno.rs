@@ -68,10 +68,14 @@ impl Errno {
 impl Errno {
     /// The restart code in a system call's return value, if it is one.
     pub fn from_restart(value: i64) -> Option<Errno> {
-        [Errno::ERESTARTSYS, Errno::ERESTARTNOINTR, Errno::ERESTARTNOHAND]
-            .into_iter()
-            .chain([Errno::ERESTART_RESTARTBLOCK])
-            .find(|errno| -i64::from(errno.0) == value)
+        [
+            Errno::ERESTARTSYS,
+            Errno::ERESTARTNOINTR,
+            Errno::ERESTARTNOHAND,
+        ]
+        .into_iter()
+        .chain([Errno::ERESTART_RESTARTBLOCK])
+        .find(|errno| -i64::from(errno.0) == value)
     }
 }
 

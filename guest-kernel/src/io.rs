@@ -15,7 +15,11 @@ pub struct UserRange {
 
 enum Place<'a, B> {
     Kernel(B),
-    User { space: &'a AddressSpace, ranges: Vec<UserRange>, current: usize },
+    User {
+        space: &'a AddressSpace,
+        ranges: Vec<UserRange>,
+        current: usize,
+    },
 }
 
 /// Where a read puts its bytes.
@@ -52,13 +56,27 @@ impl<'a> Destination<'a> {
     /// Into kernel memory.
     pub fn kernel(buffer: &'a mut [u8]) -> Self {
         let total = buffer.len();
-        Destination { place: Place::Kernel(buffer), done: 0, total, in_range: 0 }
+        Destination {
+            place: Place::Kernel(buffer),
+            done: 0,
+            total,
+            in_range: 0,
+        }
     }
 
     /// Into a program's buffers, in order.
     pub fn user(space: &'a AddressSpace, mut ranges: Vec<UserRange>) -> Self {
         let total = clamp(&mut ranges);
-        Destination { place: Place::User { space, ranges, current: 0 }, done: 0, total, in_range: 0 }
+        Destination {
+            place: Place::User {
+                space,
+                ranges,
+                current: 0,
+            },
+            done: 0,
+            total,
+            in_range: 0,
+        }
     }
 
     /// Bytes that still fit.
@@ -80,7 +98,11 @@ impl<'a> Destination<'a> {
                 buffer[self.done..self.done + want].copy_from_slice(&bytes[..want]);
                 put = want;
             }
-            Place::User { space, ranges, current } => {
+            Place::User {
+                space,
+                ranges,
+                current,
+            } => {
                 while put < want {
                     let range = ranges[*current];
                     let n = (want - put).min((range.len - self.in_range) as usize);
@@ -129,13 +151,27 @@ impl<'a> Source<'a> {
     /// From kernel memory.
     pub fn kernel(buffer: &'a [u8]) -> Self {
         let total = buffer.len();
-        Source { place: Place::Kernel(buffer), done: 0, total, in_range: 0 }
+        Source {
+            place: Place::Kernel(buffer),
+            done: 0,
+            total,
+            in_range: 0,
+        }
     }
 
     /// From a program's buffers, in order.
     pub fn user(space: &'a AddressSpace, mut ranges: Vec<UserRange>) -> Self {
         let total = clamp(&mut ranges);
-        Source { place: Place::User { space, ranges, current: 0 }, done: 0, total, in_range: 0 }
+        Source {
+            place: Place::User {
+                space,
+                ranges,
+                current: 0,
+            },
+            done: 0,
+            total,
+            in_range: 0,
+        }
     }
 
     /// Bytes still to take.
@@ -157,7 +193,11 @@ impl<'a> Source<'a> {
                 bytes[..want].copy_from_slice(&buffer[self.done..self.done + want]);
                 taken = want;
             }
-            Place::User { space, ranges, current } => {
+            Place::User {
+                space,
+                ranges,
+                current,
+            } => {
                 while taken < want {
                     let range = ranges[*current];
                     let n = (want - taken).min((range.len - self.in_range) as usize);
@@ -211,7 +251,11 @@ impl<'a> Source<'a> {
     pub fn user_ranges(&self) -> Option<(&'a AddressSpace, Vec<UserRange>)> {
         match &self.place {
             Place::Kernel(_) => None,
-            Place::User { space, ranges, current } => {
+            Place::User {
+                space,
+                ranges,
+                current,
+            } => {
                 let mut rest: Vec<UserRange> = ranges[*current..].to_vec();
                 if let Some(first) = rest.first_mut() {
                     first.addr += self.in_range;

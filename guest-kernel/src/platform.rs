@@ -14,8 +14,17 @@ mod imp {
     use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, number};
 
     fn call(number: u32, args: [u64; 6]) -> Result<u64> {
-        let result = arch::doorbell(Request { number, reserved: 0, args, result: 0 });
-        if result < 0 { Err(Errno::from_return(result)) } else { Ok(result as u64) }
+        let result = arch::doorbell(Request {
+            number,
+            reserved: 0,
+            args,
+            result: 0,
+        });
+        if result < 0 {
+            Err(Errno::from_return(result))
+        } else {
+            Ok(result as u64)
+        }
     }
 
     fn call_with_segments(number: u32, segments: &[Segment], last: u64) -> Result<u64> {
@@ -26,7 +35,10 @@ mod imp {
 
     fn segment(bytes: &[u8]) -> Segment {
         let gpa = arch::kernel_gpa(bytes.as_ptr().addr() as u64);
-        Segment { gpa, len: bytes.len() as u64 }
+        Segment {
+            gpa,
+            len: bytes.len() as u64,
+        }
     }
 
     /// Writes kernel memory to a console stream; returns bytes taken.
@@ -129,7 +141,8 @@ mod imp {
     pub fn set_preempt_wanted(wanted: bool) {
         let page = shared();
         if page.preempt_wanted.load(Ordering::Relaxed) != u32::from(wanted) {
-            page.preempt_wanted.store(u32::from(wanted), Ordering::Relaxed);
+            page.preempt_wanted
+                .store(u32::from(wanted), Ordering::Relaxed);
         }
     }
 

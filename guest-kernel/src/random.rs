@@ -8,7 +8,10 @@ struct Generator {
     seeded: bool,
 }
 
-static GENERATOR: Lock<Generator> = Lock::new(Generator { key: [0; 8], seeded: false });
+static GENERATOR: Lock<Generator> = Lock::new(Generator {
+    key: [0; 8],
+    seeded: false,
+});
 
 /// Mixes host randomness into the key. What was drawn before can't be computed from what is drawn
 /// after, nor the other way round if `entropy` is unknown.
@@ -35,7 +38,10 @@ pub fn fill(bytes: &mut [u8]) {
         generator.key[1] = (address >> 32) as u32;
         generator.seeded = true;
     }
-    assert!(generator.seeded, "random numbers asked for before the host gave entropy");
+    assert!(
+        generator.seeded,
+        "random numbers asked for before the host gave entropy"
+    );
     let key = generator.key;
     let first = chacha20_block(&key, 0);
     // Fast key erasure: the first half block is the next key, the rest is output.
@@ -74,7 +80,10 @@ fn chacha20_block(key: &[u32; 8], counter: u64) -> [u32; 16] {
             quarter_round(&mut state, [column, column + 4, column + 8, column + 12]);
         }
         for d in 0..4 {
-            quarter_round(&mut state, [d, 4 + (d + 1) % 4, 8 + (d + 2) % 4, 12 + (d + 3) % 4]);
+            quarter_round(
+                &mut state,
+                [d, 4 + (d + 1) % 4, 8 + (d + 2) % 4, 12 + (d + 3) % 4],
+            );
         }
     }
     for (word, initial) in state.iter_mut().zip(start) {

@@ -24,7 +24,10 @@ unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
 impl<T> Lock<T> {
     /// A free lock around `value`.
     pub const fn new(value: T) -> Self {
-        Lock { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        Lock {
+            taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// The value, when nobody else can have the lock.

@@ -77,7 +77,12 @@ struct Inner {
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> Self {
-        WaitQueue { inner: Lock::new(Inner { next: 0, entries: Vec::new() }) }
+        WaitQueue {
+            inner: Lock::new(Inner {
+                next: 0,
+                entries: Vec::new(),
+            }),
+        }
     }
 
     /// Adds a waker that is told of `interest`, ERR and HUP. Remove it with the token.
@@ -99,13 +104,21 @@ impl WaitQueue {
         inner.next += 1;
         let token = WaitToken(inner.next);
         let interest = interest | PollEvents::ERR | PollEvents::HUP;
-        inner.entries.push(Entry { token, interest, exclusive, waker });
+        inner.entries.push(Entry {
+            token,
+            interest,
+            exclusive,
+            waker,
+        });
         token
     }
 
     /// Removes an entry; one that is gone is ignored.
     pub fn remove(&self, token: WaitToken) {
-        self.inner.lock().entries.retain(|entry| entry.token != token);
+        self.inner
+            .lock()
+            .entries
+            .retain(|entry| entry.token != token);
     }
 
     /// Wakes every entry interested in `events` (of exclusive ones the oldest). Returns how many.

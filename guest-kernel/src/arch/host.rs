@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Nanoseconds since the first call: a TSC of 1 GHz.
@@ -55,7 +55,7 @@ pub fn arch_prctl(_: &crate::task::Ctx, _: u32, _: u64) -> crate::errno::Result<
     Err(crate::errno::Errno::EINVAL)
 }
 
-pub fn switch(_: Option<*const crate::task::Task>, _: *const crate::task::Task) {
+pub fn switch(_: Option<Arc<crate::task::Task>>, _: Arc<crate::task::Task>) {
     unreachable!("host unit tests do not switch tasks")
 }
 
@@ -74,7 +74,7 @@ impl KernelStack {
 
 /// No registers.
 #[derive(Default)]
-pub struct ThreadRegisters;
+pub struct ThreadRegisters(());
 
 impl ThreadRegisters {
     pub fn set_kernel_sp(&self, _: u64) {}

@@ -74,7 +74,7 @@ impl UserAddr {
         self.0 == 0
     }
     /// The address `bytes` further on; wraps like C.
-    pub fn add(self, bytes: u64) -> UserAddr {
+    pub fn offset(self, bytes: u64) -> UserAddr {
         UserAddr(self.0.wrapping_add(bytes))
     }
 }
@@ -107,7 +107,10 @@ impl<T> Copy for UserPtr<T> {}
 impl<T> UserPtr<T> {
     /// A `T` at `addr`.
     pub fn new(addr: u64) -> Self {
-        UserPtr { addr: UserAddr(addr), kind: PhantomData }
+        UserPtr {
+            addr: UserAddr(addr),
+            kind: PhantomData,
+        }
     }
     /// The address.
     pub fn addr(self) -> u64 {
@@ -124,11 +127,17 @@ impl<T> UserPtr<T> {
     /// The `index`th element of an array.
     pub fn at(self, index: usize) -> Self {
         let step = (size_of::<T>() as u64).wrapping_mul(index as u64);
-        UserPtr { addr: self.addr.add(step), kind: PhantomData }
+        UserPtr {
+            addr: self.addr.offset(step),
+            kind: PhantomData,
+        }
     }
     /// The same address as a pointer to `U`.
     pub fn cast<U>(self) -> UserPtr<U> {
-        UserPtr { addr: self.addr, kind: PhantomData }
+        UserPtr {
+            addr: self.addr,
+            kind: PhantomData,
+        }
     }
 }
 

@@ -38,7 +38,11 @@ pub fn lines() -> String {
     let _ = writeln!(out, "syscalls {}", SYSCALLS.load(Ordering::Relaxed));
     let _ = writeln!(out, "guest_page_faults {}", FAULTS.load(Ordering::Relaxed));
     let memory = crate::mm::frame::stats();
-    let _ = writeln!(out, "memory_used_bytes {}", (memory.total - memory.free) * 4096);
+    let _ = writeln!(
+        out,
+        "memory_used_bytes {}",
+        (memory.total - memory.free) * 4096
+    );
     for (number, count) in UNIMPLEMENTED.lock().iter() {
         let name = super::table::name(*number).unwrap_or("unknown");
         let _ = writeln!(out, "unimplemented_syscall_{number}_{name} {count}");

@@ -33,8 +33,14 @@ type UtsName = [[u8; 65]; 6];
 pub fn uname(ctx: &Ctx, out: UserPtr<UtsName>) -> Result<u64> {
     let host = host_name();
     let machine = crate::arch::MACHINE;
-    let fields =
-        [b"Linux", &host[..], RELEASE.as_bytes(), VERSION.as_bytes(), machine, b"(none)"];
+    let fields = [
+        b"Linux",
+        &host[..],
+        RELEASE.as_bytes(),
+        VERSION.as_bytes(),
+        machine,
+        b"(none)",
+    ];
     let mut value: UtsName = [[0; 65]; 6];
     for (field, text) in value.iter_mut().zip(fields) {
         let n = text.len().min(64);
@@ -84,7 +90,10 @@ pub fn getrandom(ctx: &Ctx, buffer: UserAddr, len: usize, flags: Flags) -> Resul
     if flags.0 & !(GRND_NONBLOCK | both) != 0 || flags.0 & both == both {
         return Err(Errno::EINVAL);
     }
-    let range = UserRange { addr: buffer.0, len: len as u64 };
+    let range = UserRange {
+        addr: buffer.0,
+        len: len as u64,
+    };
     let mut out = Destination::user(ctx.space(), Vec::from([range]));
     let mut chunk = [0u8; 1024];
     while out.remaining() > 0 {

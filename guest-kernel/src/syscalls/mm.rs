@@ -113,7 +113,7 @@ pub fn mincore(ctx: &Ctx, addr: UserAddr, length: u64, out: UserAddr) -> Result<
         let n = CHUNK.min(pages - done);
         let start = addr.0.checked_add(done * PAGE_SIZE).ok_or(Errno::ENOMEM)?;
         let bytes = ctx.space().mincore(start, n * PAGE_SIZE)?;
-        ctx.write_bytes(out.add(done).0, &bytes)?;
+        ctx.write_bytes(out.offset(done).0, &bytes)?;
         done += n;
     }
     Ok(0)

@@ -15,7 +15,11 @@ use core::sync::atomic::Ordering;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 fn check_set_size(size: usize) -> Result<()> {
-    if size == 8 { Ok(()) } else { Err(Errno::EINVAL) }
+    if size == 8 {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 fn check_signal(signal: i32) -> Result<u32> {
@@ -300,9 +304,11 @@ pub fn sigaltstack(
         let stack = match new.flags & !SS_AUTODISARM {
             SS_DISABLE => AltStack::default(),
             0 | SS_ONSTACK if new.size < MINSIGSTKSZ => return Err(Errno::ENOMEM),
-            0 | SS_ONSTACK => {
-                AltStack { base: new.base, size: new.size, flags: new.flags & SS_AUTODISARM }
-            }
+            0 | SS_ONSTACK => AltStack {
+                base: new.base,
+                size: new.size,
+                flags: new.flags & SS_AUTODISARM,
+            },
             _ => return Err(Errno::EINVAL),
         };
         ctx.task().signals.lock().alt_stack = stack;
@@ -312,7 +318,12 @@ pub fn sigaltstack(
         (_, true) => SS_ONSTACK | current.flags,
         _ => current.flags,
     };
-    let value = StackT { base: current.base, flags, pad: 0, size: current.size };
+    let value = StackT {
+        base: current.base,
+        flags,
+        pad: 0,
+        size: current.size,
+    };
     ctx.write_if(old, &value)?;
     Ok(0)
 }
@@ -334,4 +345,3 @@ pub fn rt_sigreturn(ctx: &Ctx, frame: &mut TrapFrame) -> Result<u64> {
 pub fn restart_syscall(_: &Ctx) -> Result<u64> {
     Err(Errno::EINTR)
 }
-

@@ -366,7 +366,9 @@ syscalls! {
 
 /// Name of a system call.
 pub fn name(number: u64) -> Option<&'static str> {
-    ROWS.iter().find(|row| row.x86_64 == number).map(|row| row.name)
+    ROWS.iter()
+        .find(|row| row.x86_64 == number)
+        .map(|row| row.name)
 }
 
 /// The ABI page of the documentation, in Markdown.
@@ -378,14 +380,20 @@ pub fn markdown() -> String {
          | x86-64 | arm64 | call | support |\n|---|---|---|---|\n",
     );
     for row in ROWS {
-        let arm = row.aarch64.map_or_else(|| "-".into(), |number| alloc::format!("{number}"));
+        let arm = row
+            .aarch64
+            .map_or_else(|| "-".into(), |number| alloc::format!("{number}"));
         let support = match row.support {
             Support::Full => "full".into(),
             Support::Partial(note) => alloc::format!("partial: {note}"),
             Support::Refused(note) => alloc::format!("refused: {note}"),
         };
         let arguments = row.arguments.join(", ");
-        let _ = writeln!(out, "| {} | {arm} | `{}({arguments})` | {support} |", row.x86_64, row.name);
+        let _ = writeln!(
+            out,
+            "| {} | {arm} | `{}({arguments})` | {support} |",
+            row.x86_64, row.name
+        );
     }
     out
 }

@@ -54,7 +54,11 @@ pub fn get_id(_: &Ctx) -> Result<u64> {
 
 /// setuid and its kin: only to what is already so.
 pub fn set_id(_: &Ctx, id: u32) -> Result<u64> {
-    if id == 0 || id == u32::MAX { Ok(0) } else { Err(Errno::EPERM) }
+    if id == 0 || id == u32::MAX {
+        Ok(0)
+    } else {
+        Err(Errno::EPERM)
+    }
 }
 
 /// setreuid, setregid.
@@ -89,7 +93,11 @@ pub fn getgroups(_: &Ctx, size: i32, _list: UserPtr<u32>) -> Result<u64> {
 
 /// setgroups(2).
 pub fn setgroups(_: &Ctx, size: usize, _list: UserPtr<u32>) -> Result<u64> {
-    if size > 65_536 { Err(Errno::EINVAL) } else { Ok(0) }
+    if size > 65_536 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(0)
+    }
 }
 
 /// A process by pid argument, 0: the caller's.
@@ -148,7 +156,10 @@ pub fn getsid(ctx: &Ctx, pid: i32) -> Result<u64> {
 pub fn setsid(ctx: &Ctx) -> Result<u64> {
     let own = ctx.process();
     let pid = own.pid();
-    if process::all().iter().any(|other| other.pgid.load(Ordering::Relaxed) == pid) {
+    if process::all()
+        .iter()
+        .any(|other| other.pgid.load(Ordering::Relaxed) == pid)
+    {
         return Err(Errno::EPERM);
     }
     own.sid.store(pid, Ordering::Relaxed);
@@ -172,12 +183,7 @@ pub fn set_robust_list(ctx: &Ctx, head: UserAddr, len: usize) -> Result<u64> {
 }
 
 /// get_robust_list(2).
-pub fn get_robust_list(
-    ctx: &Ctx,
-    tid: i32,
-    head: UserPtr<u64>,
-    len: UserPtr<u64>,
-) -> Result<u64> {
+pub fn get_robust_list(ctx: &Ctx, tid: i32, head: UserPtr<u64>, len: UserPtr<u64>) -> Result<u64> {
     let task = match tid {
         0 => ctx.task().clone(),
         _ => process::find_task(tid as u32).ok_or(Errno::ESRCH)?,
@@ -223,12 +229,7 @@ pub struct Clone3 {
 }
 
 /// clone3(2).
-pub fn clone3(
-    ctx: &Ctx,
-    frame: &mut TrapFrame,
-    args: UserPtr<Clone3>,
-    size: usize,
-) -> Result<u64> {
+pub fn clone3(ctx: &Ctx, frame: &mut TrapFrame, args: UserPtr<Clone3>, size: usize) -> Result<u64> {
     let known = size_of::<Clone3>();
     if size < known {
         return Err(Errno::EINVAL);
@@ -265,7 +266,14 @@ pub fn fork(ctx: &Ctx, frame: &mut TrapFrame) -> Result<u64> {
 /// vfork(2).
 pub fn vfork(ctx: &Ctx, frame: &mut TrapFrame) -> Result<u64> {
     let flags = CloneFlags::VM | CloneFlags::VFORK;
-    clone::clone(ctx, frame, CloneArgs { flags, ..CloneArgs::fork() })
+    clone::clone(
+        ctx,
+        frame,
+        CloneArgs {
+            flags,
+            ..CloneArgs::fork()
+        },
+    )
 }
 
 fn read_strings(ctx: &Ctx, array: UserPtr<u64>, total: &mut usize) -> Result<Vec<Vec<u8>>> {
@@ -303,7 +311,16 @@ pub fn execve(
     if argv.is_empty() {
         argv.push(Vec::new());
     }
-    exec::execve(ctx, frame, Program { path: absolute, file, argv, envp })
+    exec::execve(
+        ctx,
+        frame,
+        Program {
+            path: absolute,
+            file,
+            argv,
+            envp,
+        },
+    )
 }
 
 /// `struct rusage`, 144 bytes.
@@ -367,22 +384,34 @@ fn find_child(ctx: &Ctx, select: &dyn Fn(&Process) -> bool, options: u32) -> Res
                 process::remove(pid);
             }
             let info = SigInfo::child(why, pid, value);
-            return Ok(Some(Found { pid, status: status.wait_status(), info, cpu_ns }));
+            return Ok(Some(Found {
+                pid,
+                status: status.wait_status(),
+                info,
+                cpu_ns,
+            }));
         }
         let mut signals = child.signals.lock();
         let (status, info) = match signals.unreported {
-            Some(SIGCONT) if options & WCONTINUED != 0 => {
-                (0xffff, SigInfo::child(code::CLD_CONTINUED, pid, SIGCONT as i32))
-            }
-            Some(signal) if signal != SIGCONT && options & WUNTRACED != 0 => {
-                (signal << 8 | 0x7f, SigInfo::child(code::CLD_STOPPED, pid, signal as i32))
-            }
+            Some(SIGCONT) if options & WCONTINUED != 0 => (
+                0xffff,
+                SigInfo::child(code::CLD_CONTINUED, pid, SIGCONT as i32),
+            ),
+            Some(signal) if signal != SIGCONT && options & WUNTRACED != 0 => (
+                signal << 8 | 0x7f,
+                SigInfo::child(code::CLD_STOPPED, pid, signal as i32),
+            ),
             _ => continue,
         };
         if options & WNOWAIT == 0 {
             signals.unreported = None;
         }
-        return Ok(Some(Found { pid, status, info, cpu_ns: 0 }));
+        return Ok(Some(Found {
+            pid,
+            status,
+            info,
+            cpu_ns: 0,
+        }));
     }
     if any { Ok(None) } else { Err(Errno::ECHILD) }
 }
@@ -392,7 +421,10 @@ fn wait_child(ctx: &Ctx, select: &dyn Fn(&Process) -> bool, options: u32) -> Res
         return find_child(ctx, select, options);
     }
     let queue = &ctx.process().child_queue;
-    ctx.block(&[(queue, PollEvents::IN)], None, || find_child(ctx, select, options)).map(Some)
+    ctx.block(&[(queue, PollEvents::IN)], None, || {
+        find_child(ctx, select, options)
+    })
+    .map(Some)
 }
 
 /// wait4(2).
@@ -415,7 +447,9 @@ pub fn wait4(
         1.. => child.pid() == pid as u32,
         _ => child.pgid.load(Ordering::Relaxed) == pid.unsigned_abs(),
     };
-    let Some(found) = wait_child(ctx, &select, options | WEXITED)? else { return Ok(0) };
+    let Some(found) = wait_child(ctx, &select, options | WEXITED)? else {
+        return Ok(0);
+    };
     ctx.write_if(status, &found.status)?;
     ctx.write_if(usage, &rusage(found.cpu_ns, 0))?;
     Ok(found.pid.into())
@@ -439,9 +473,7 @@ pub fn waitid(
     let select = move |child: &Process| match kind {
         0 => true,
         1 => child.pid() == id,
-        _ => {
-            child.pgid.load(Ordering::Relaxed) == if id == 0 { own_group } else { id }
-        }
+        _ => child.pgid.load(Ordering::Relaxed) == if id == 0 { own_group } else { id },
     };
     if kind > 2 {
         return Err(Errno::EINVAL);
@@ -482,7 +514,11 @@ pub fn futex(
     }
     match command {
         0 | 9 => {
-            let bits = if command == 0 { futex::MATCH_ANY } else { value3 };
+            let bits = if command == 0 {
+                futex::MATCH_ANY
+            } else {
+                value3
+            };
             let deadline = match timeout.non_null() {
                 None => None,
                 Some(ptr) => {
@@ -574,7 +610,7 @@ pub fn sched_yield(ctx: &Ctx) -> Result<u64> {
 /// sched_getaffinity(2): one vCPU.
 pub fn sched_getaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
     task_exists(tid)?;
-    if size < 8 || size % 8 != 0 {
+    if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
     ctx.write_bytes(mask.0, &1u64.to_le_bytes())?;
@@ -589,7 +625,11 @@ pub fn sched_setaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Resu
         return Err(Errno::EINVAL);
     }
     ctx.read_bytes(mask.0, &mut byte)?;
-    if byte[0] & 1 == 0 { Err(Errno::EINVAL) } else { Ok(0) }
+    if byte[0] & 1 == 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(0)
+    }
 }
 
 fn task_exists(tid: i32) -> Result<()> {
@@ -607,12 +647,7 @@ pub fn sched_getscheduler(_: &Ctx, tid: i32) -> Result<u64> {
 }
 
 /// sched_setscheduler(2): SCHED_OTHER, SCHED_BATCH and SCHED_IDLE with priority 0.
-pub fn sched_setscheduler(
-    ctx: &Ctx,
-    tid: i32,
-    policy: i32,
-    param: UserPtr<i32>,
-) -> Result<u64> {
+pub fn sched_setscheduler(ctx: &Ctx, tid: i32, policy: i32, param: UserPtr<i32>) -> Result<u64> {
     task_exists(tid)?;
     let priority = ctx.read(param)?;
     match policy {
@@ -632,7 +667,11 @@ pub fn sched_getparam(ctx: &Ctx, tid: i32, param: UserPtr<i32>) -> Result<u64> {
 /// sched_setparam(2).
 pub fn sched_setparam(ctx: &Ctx, tid: i32, param: UserPtr<i32>) -> Result<u64> {
     task_exists(tid)?;
-    if ctx.read(param)? == 0 { Ok(0) } else { Err(Errno::EINVAL) }
+    if ctx.read(param)? == 0 {
+        Ok(0)
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// sched_get_priority_max and _min.
@@ -698,14 +737,7 @@ pub fn times(ctx: &Ctx, buffer: UserPtr<[u64; 4]>) -> Result<u64> {
 }
 
 /// prctl(2), the operations that mean something in a VM of one program.
-pub fn prctl(
-    ctx: &Ctx,
-    operation: i32,
-    arg2: u64,
-    arg3: u64,
-    arg4: u64,
-    arg5: u64,
-) -> Result<u64> {
+pub fn prctl(ctx: &Ctx, operation: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> Result<u64> {
     let process = ctx.process();
     match operation {
         // PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
@@ -715,7 +747,10 @@ pub fn prctl(
             Ok(0)
         }
         2 => {
-            ctx.write(UserPtr::new(arg2), &process.death_signal.load(Ordering::Relaxed))?;
+            ctx.write(
+                UserPtr::new(arg2),
+                &process.death_signal.load(Ordering::Relaxed),
+            )?;
             Ok(0)
         }
         // PR_GET_DUMPABLE, PR_SET_DUMPABLE
@@ -778,7 +813,11 @@ pub fn capget(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> 
         0x2007_1026 | VERSION_3 => 2,
         _ => {
             ctx.write(header.cast::<u32>(), &VERSION_3)?;
-            return if data.is_null() { Ok(0) } else { Err(Errno::EINVAL) };
+            return if data.is_null() {
+                Ok(0)
+            } else {
+                Err(Errno::EINVAL)
+            };
         }
     };
     if data.is_null() {
@@ -822,7 +861,6 @@ pub fn not_permitted(_: &Ctx) -> Result<u64> {
     Err(Errno::EPERM)
 }
 
-
 /// close-on-exec descriptors of another table can't be had: unshare(2) of files and fs only.
 pub fn unshare(ctx: &Ctx, flags: Flags) -> Result<u64> {
     let flags = CloneFlags::from_bits_retain(flags.0.into());
@@ -832,8 +870,10 @@ pub fn unshare(ctx: &Ctx, flags: Flags) -> Result<u64> {
     }
     if flags.contains(CloneFlags::FILES) {
         let copy = ctx.files().lock().fork();
-        drop(ctx.process().set_files(Arc::new(crate::sync::Lock::new(copy))));
+        drop(
+            ctx.process()
+                .set_files(Arc::new(crate::sync::Lock::new(copy))),
+        );
     }
     Ok(0)
 }
-

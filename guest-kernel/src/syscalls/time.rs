@@ -21,7 +21,10 @@ pub struct TimeSpec {
 impl TimeSpec {
     /// From nanoseconds.
     pub fn from_ns(ns: u64) -> TimeSpec {
-        TimeSpec { sec: (ns / NSEC_PER_SEC) as i64, nsec: (ns % NSEC_PER_SEC) as i64 }
+        TimeSpec {
+            sec: (ns / NSEC_PER_SEC) as i64,
+            nsec: (ns % NSEC_PER_SEC) as i64,
+        }
     }
 
     /// In nanoseconds, saturating; EINVAL for negative or denormal values.
@@ -47,14 +50,21 @@ pub struct TimeVal {
 
 impl TimeVal {
     fn from_ns(ns: u64) -> TimeVal {
-        TimeVal { sec: (ns / NSEC_PER_SEC) as i64, usec: (ns % NSEC_PER_SEC / 1000) as i64 }
+        TimeVal {
+            sec: (ns / NSEC_PER_SEC) as i64,
+            usec: (ns % NSEC_PER_SEC / 1000) as i64,
+        }
     }
 
     fn to_ns(self) -> Result<u64> {
         if !(0..1_000_000).contains(&self.usec) {
             return Err(Errno::EINVAL);
         }
-        TimeSpec { sec: self.sec, nsec: self.usec * 1000 }.to_ns()
+        TimeSpec {
+            sec: self.sec,
+            nsec: self.usec * 1000,
+        }
+        .to_ns()
     }
 }
 
@@ -77,7 +87,10 @@ fn now(ctx: &Ctx, clock: i32) -> Result<u64> {
         CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM | CLOCK_TAI => {
             Ok(time::realtime_ns())
         }
-        CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME
+        CLOCK_MONOTONIC
+        | CLOCK_MONOTONIC_RAW
+        | CLOCK_MONOTONIC_COARSE
+        | CLOCK_BOOTTIME
         | CLOCK_BOOTTIME_ALARM => Ok(time::monotonic_ns()),
         CLOCK_PROCESS_CPUTIME_ID => Ok(ctx.process().cpu_time_ns()),
         CLOCK_THREAD_CPUTIME_ID => Ok(sched::cpu_time_ns(ctx.task())),
@@ -245,10 +258,18 @@ pub fn setitimer(
     if which >= ITIMERS {
         return Err(Errno::EINVAL);
     }
-    let [interval, after] = if new.is_null() { Default::default() } else { ctx.read(new)? };
+    let [interval, after] = if new.is_null() {
+        Default::default()
+    } else {
+        ctx.read(new)?
+    };
     let (after, interval) = (after.to_ns()?, interval.to_ns()?);
     let pid = ctx.process().pid();
-    let before = ctx.process().timers.lock().set_interval(pid, which, after, interval);
+    let before = ctx
+        .process()
+        .timers
+        .lock()
+        .set_interval(pid, which, after, interval);
     ctx.write_if(old, &itimer_value(before))?;
     Ok(0)
 }
@@ -259,7 +280,11 @@ pub fn alarm(ctx: &Ctx, seconds: u32) -> Result<u64> {
     let after = u64::from(seconds) * NSEC_PER_SEC;
     let (left, _) = ctx.process().timers.lock().set_interval(pid, 0, after, 0);
     // Rounded, but never to 0 while one was pending.
-    Ok(if left == 0 { 0 } else { ((left + NSEC_PER_SEC / 2) / NSEC_PER_SEC).max(1) })
+    Ok(if left == 0 {
+        0
+    } else {
+        ((left + NSEC_PER_SEC / 2) / NSEC_PER_SEC).max(1)
+    })
 }
 
 /// `struct sigevent`, the part the kernel reads.
@@ -296,12 +321,26 @@ pub fn timer_create(
         }
     }
     let notify = |id| match event {
-        None => Notify::Process { signal: 14, value: u64::from(id) },
+        None => Notify::Process {
+            signal: 14,
+            value: u64::from(id),
+        },
         Some(SigEvent { notify: 1, .. }) => Notify::None,
-        Some(SigEvent { notify: 4, signo, value, tid, .. }) => {
-            Notify::Thread { signal: signo as u32, value, tid: tid as u32 }
-        }
-        Some(SigEvent { signo, value, .. }) => Notify::Process { signal: signo as u32, value },
+        Some(SigEvent {
+            notify: 4,
+            signo,
+            value,
+            tid,
+            ..
+        }) => Notify::Thread {
+            signal: signo as u32,
+            value,
+            tid: tid as u32,
+        },
+        Some(SigEvent { signo, value, .. }) => Notify::Process {
+            signal: signo as u32,
+            value,
+        },
     };
     let made = ctx.process().timers.lock().create(clock as u32, notify)?;
     if let Err(error) = ctx.write(id, &made) {
@@ -334,7 +373,11 @@ pub fn timer_settime(
         _ => Some(time::monotonic_ns().saturating_add(value)),
     };
     let pid = ctx.process().pid();
-    let before = ctx.process().timers.lock().set_posix(pid, id, deadline, interval)?;
+    let before = ctx
+        .process()
+        .timers
+        .lock()
+        .set_posix(pid, id, deadline, interval)?;
     ctx.write_if(old, &itimer_spec(before))?;
     Ok(0)
 }

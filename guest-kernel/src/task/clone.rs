@@ -104,7 +104,11 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
         to.mask = from.saved_mask.unwrap_or(from.mask);
         // A child that shares the memory but not the stack must not run handlers on ours.
         let keep = !has(CloneFlags::VM) || has(CloneFlags::VFORK);
-        to.alt_stack = if keep { from.alt_stack } else { AltStack::default() };
+        to.alt_stack = if keep {
+            from.alt_stack
+        } else {
+            AltStack::default()
+        };
     }
     {
         let mut state = parent.fpu.lock();
@@ -120,7 +124,9 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     if args.stack != 0 {
         registers.set_sp(args.stack);
     }
-    child.registers.set_kernel_sp(child.stack.prepare(&registers));
+    child
+        .registers
+        .set_kernel_sp(child.stack.prepare(&registers));
     let id = tid.to_le_bytes();
     if has(CloneFlags::PARENT_SETTID) {
         ctx.write_bytes(args.parent_tid, &id)?;
@@ -129,7 +135,9 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
         child_process.space().write_some(args.child_tid, &id);
     }
     if has(CloneFlags::CHILD_CLEARTID) {
-        child.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
+        child
+            .clear_child_tid
+            .store(args.child_tid, Ordering::Relaxed);
     }
     if new_process {
         process::insert(child_process.clone());
@@ -165,7 +173,9 @@ fn new_process(ctx: &Ctx, pid: u32, args: &CloneArgs) -> Result<Arc<Process>> {
     let child = Process::new(pid, Some(parent), space, files, fs);
     child.exit_signal.store(args.exit_signal, Ordering::Relaxed);
     if has(CloneFlags::PARENT) {
-        child.parent.store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
+        child
+            .parent
+            .store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
     }
     if has(CloneFlags::CLEAR_SIGHAND) {
         child.signals.lock().reset_handlers();

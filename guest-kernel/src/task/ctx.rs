@@ -24,7 +24,12 @@ impl Ctx {
     pub fn new(task: Arc<Task>) -> Ctx {
         let process = task.process();
         let (space, files, fs) = (process.space(), process.files(), process.fs());
-        Ctx { task, space, files, fs }
+        Ctx {
+            task,
+            space,
+            files,
+            fs,
+        }
     }
 
     /// The calling thread.
@@ -69,7 +74,11 @@ impl Ctx {
 
     /// As [`Ctx::write`] unless `ptr` is NULL.
     pub fn write_if<T: IntoBytes + Immutable>(&self, ptr: UserPtr<T>, value: &T) -> Result<()> {
-        if ptr.is_null() { Ok(()) } else { self.write(ptr, value) }
+        if ptr.is_null() {
+            Ok(())
+        } else {
+            self.write(ptr, value)
+        }
     }
 
     /// Copies an array in.
@@ -111,7 +120,9 @@ impl Ctx {
         }
         let tokens: Vec<_> = queues
             .iter()
-            .map(|(queue, events)| queue.add(self.task.clone() as Arc<dyn crate::wait::Wake>, *events))
+            .map(|(queue, events)| {
+                queue.add(self.task.clone() as Arc<dyn crate::wait::Wake>, *events)
+            })
             .collect();
         let result = loop {
             match attempt() {

@@ -51,7 +51,10 @@ pub struct Elf {
 
 fn word<const N: usize>(bytes: &[u8], at: usize) -> Result<u64> {
     let slice = bytes.get(at..at + N).ok_or(Errno::ENOEXEC)?;
-    Ok(slice.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Ok(slice
+        .iter()
+        .rev()
+        .fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
 impl Elf {
@@ -110,7 +113,10 @@ impl Elf {
         match kind {
             1 if mem_size > 0 => {
                 let end = vaddr.checked_add(mem_size).ok_or(Errno::ENOEXEC)?;
-                let previous = self.segments.last().map_or(0, |last| last.vaddr + last.mem_size);
+                let previous = self
+                    .segments
+                    .last()
+                    .map_or(0, |last| last.vaddr + last.mem_size);
                 let sane = end < sprout_abi::layout::USER_END
                     && file_size <= mem_size
                     && offset.checked_add(file_size).is_some()
@@ -120,7 +126,13 @@ impl Elf {
                     return Err(Errno::ENOEXEC);
                 }
                 let access = [flags & 4 != 0, flags & 2 != 0, flags & 1 != 0];
-                self.segments.push(Segment { vaddr, offset, file_size, mem_size, access });
+                self.segments.push(Segment {
+                    vaddr,
+                    offset,
+                    file_size,
+                    mem_size,
+                    access,
+                });
             }
             3 => self.interpreter = Some((offset, file_size)),
             0x6474_e551 => self.executable_stack = flags & 1 != 0,
@@ -131,8 +143,14 @@ impl Elf {
 
     /// First page and end page of all segments, before bias.
     pub fn span(&self) -> (u64, u64) {
-        let first = self.segments.first().map_or(0, |segment| segment.vaddr & !4095);
-        let last = self.segments.last().map_or(0, |last| last.vaddr + last.mem_size);
+        let first = self
+            .segments
+            .first()
+            .map_or(0, |segment| segment.vaddr & !4095);
+        let last = self
+            .segments
+            .last()
+            .map_or(0, |last| last.vaddr + last.mem_size);
         (first, (last + 4095) & !4095)
     }
 }
@@ -140,15 +158,25 @@ impl Elf {
 /// The interpreter of a `#!` script and its one optional argument.
 pub fn parse_script(head: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let line = head.strip_prefix(b"#!")?;
-    let end = line.iter().take(254).position(|&byte| byte == b'\n').unwrap_or(line.len().min(254));
+    let end = line
+        .iter()
+        .take(254)
+        .position(|&byte| byte == b'\n')
+        .unwrap_or(line.len().min(254));
     let line = line[..end].trim_ascii();
-    let split = line.iter().position(|byte| byte.is_ascii_whitespace()).unwrap_or(line.len());
+    let split = line
+        .iter()
+        .position(|byte| byte.is_ascii_whitespace())
+        .unwrap_or(line.len());
     let (interpreter, argument) = line.split_at(split);
     let argument = argument.trim_ascii();
     if interpreter.is_empty() {
         return None;
     }
-    Some((interpreter.to_vec(), (!argument.is_empty()).then(|| argument.to_vec())))
+    Some((
+        interpreter.to_vec(),
+        (!argument.is_empty()).then(|| argument.to_vec()),
+    ))
 }
 
 #[cfg(test)]
@@ -194,7 +222,10 @@ mod tests {
         ] {
             assert_eq!(Elf::parse(&header(&[bad])), Err(Errno::ENOEXEC), "{bad:x?}");
         }
-        let overlapping = [(0x400000, 0, 0x1000, 0x2000), (0x401000, 0x1000, 0x1000, 0x1000)];
+        let overlapping = [
+            (0x400000, 0, 0x1000, 0x2000),
+            (0x401000, 0x1000, 0x1000, 0x1000),
+        ];
         assert_eq!(Elf::parse(&header(&overlapping)), Err(Errno::ENOEXEC));
         let good = header(&[(0x400000, 0, 0x1000, 0x2000)]);
         for cut in 0..good.len() {
@@ -205,7 +236,10 @@ mod tests {
     #[test]
     fn script_lines() {
         let parsed = parse_script(b"#! /usr/bin/env  node -x \nrest").unwrap();
-        assert_eq!(parsed, (b"/usr/bin/env".to_vec(), Some(b"node -x".to_vec())));
+        assert_eq!(
+            parsed,
+            (b"/usr/bin/env".to_vec(), Some(b"node -x".to_vec()))
+        );
         assert_eq!(parse_script(b"#!\n"), None);
         assert_eq!(parse_script(b"echo"), None);
     }

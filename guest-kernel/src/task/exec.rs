@@ -5,13 +5,13 @@
 
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
-use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::fd::FsContext;
+use crate::fs::file::{OpenFile, OpenFlags};
 use crate::io::Destination;
 use crate::mm::{AddressSpace, FileMapping, MapFile, MapFlags, MapRequest, Prot};
 use crate::sync::Lock;
 use crate::task::elf::{Elf, HEAD_SIZE, parse_script};
-use crate::task::process::{self, ProgramInfo, Process};
+use crate::task::process::{self, Process, ProgramInfo};
 use crate::task::signal::SigSet;
 use crate::task::thread::Task;
 use crate::task::{Ctx, exit, sched};
@@ -90,7 +90,10 @@ pub fn open(fs: &Lock<FsContext>, path: &[u8]) -> Result<(Arc<OpenFile>, Vec<u8>
     }
     let flags = OpenFlags::empty();
     let file = located.inode.open(flags, &located.path)?;
-    Ok((OpenFile::new(file, flags, located.path.clone()), located.path))
+    Ok((
+        OpenFile::new(file, flags, located.path.clone()),
+        located.path,
+    ))
 }
 
 fn read_head(file: &OpenFile) -> Result<Vec<u8>> {
@@ -139,7 +142,11 @@ fn load(
         let all = Prot::READ | Prot::WRITE | Prot::EXEC;
         space.mprotect(stack_end - 4096, 4096, all, true)?;
     }
-    let bias = if elf.relocatable { PIE_BASE + random_pages(28) } else { 0 };
+    let bias = if elf.relocatable {
+        PIE_BASE + random_pages(28)
+    } else {
+        0
+    };
     map_segments(&space, elf, &file, bias)?;
     let (mut entry, mut base) = (elf.entry.wrapping_add(bias), 0);
     if let Some((offset, size)) = elf.interpreter {
@@ -184,10 +191,18 @@ fn load(
     ];
     let (sp, info) = write_stack(&space, stack_top, program, &exe_path, &auxv)?;
     let mut name = [0; 16];
-    let base_name = exe_path.rsplit(|&byte| byte == b'/').next().unwrap_or(&exe_path);
+    let base_name = exe_path
+        .rsplit(|&byte| byte == b'/')
+        .next()
+        .unwrap_or(&exe_path);
     let n = base_name.len().min(15);
     name[..n].copy_from_slice(&base_name[..n]);
-    Ok(Image { space, registers: TrapFrame::start(entry, sp), info, name })
+    Ok(Image {
+        space,
+        registers: TrapFrame::start(entry, sp),
+        info,
+        name,
+    })
 }
 
 fn interpreter_path(file: &OpenFile, offset: u64, size: u64) -> Result<Vec<u8>> {
@@ -217,7 +232,11 @@ fn map_segments(space: &AddressSpace, elf: &Elf, file: &OpenFile, bias: u64) -> 
         prot.set(Prot::READ, read);
         prot.set(Prot::WRITE, write);
         prot.set(Prot::EXEC, execute);
-        let file_pages_end = if segment.file_size == 0 { page } else { (file_end + 4095) & !4095 };
+        let file_pages_end = if segment.file_size == 0 {
+            page
+        } else {
+            (file_end + 4095) & !4095
+        };
         if file_pages_end > page {
             let offset = segment.offset - (start - page);
             map_fixed(space, page, file_pages_end, prot, Some((&mapping, offset)))?;
@@ -253,7 +272,13 @@ fn map_fixed(
         readable: true,
         writable: false,
     });
-    space.mmap(&MapRequest { addr: start, len: end - start, prot, flags, file })?;
+    space.mmap(&MapRequest {
+        addr: start,
+        len: end - start,
+        prot,
+        flags,
+        file,
+    })?;
     Ok(())
 }
 
@@ -300,7 +325,11 @@ fn write_stack(
     push_pointers(&program.argv, cmdline_at);
     push_pointers(&program.envp, environ_at);
     let mut vector: Vec<u64> = Vec::new();
-    let own = [(at::RANDOM, random_at), (at::EXECFN, file_name_at), (at::PLATFORM, platform_at)];
+    let own = [
+        (at::RANDOM, random_at),
+        (at::EXECFN, file_name_at),
+        (at::PLATFORM, platform_at),
+    ];
     for &(kind, value) in auxv.iter().chain(&own).chain(&[(at::NULL, 0)]) {
         if kind != at::SYSINFO_EHDR || value != 0 {
             vector.extend([kind, value]);
@@ -321,7 +350,15 @@ fn write_stack(
             return Err(Errno::E2BIG);
         }
     }
-    Ok((sp, ProgramInfo { exe: exe_path.to_vec(), cmdline, environ, auxv: vector }))
+    Ok((
+        sp,
+        ProgramInfo {
+            exe: exe_path.to_vec(),
+            cmdline,
+            environ,
+            auxv: vector,
+        },
+    ))
 }
 
 /// The first program: makes `process` and its thread start in `image`.
@@ -329,7 +366,8 @@ pub fn start(process: &Arc<Process>, image: Image) -> Result<Arc<Task>> {
     drop(process.set_space(Arc::new(image.space)));
     *process.program.lock() = image.info;
     let task = Task::new(process.pid(), process.clone(), image.name)?;
-    task.registers.set_kernel_sp(task.stack.prepare(&image.registers));
+    task.registers
+        .set_kernel_sp(task.stack.prepare(&image.registers));
     process::insert_task(&task);
     Ok(task)
 }
@@ -388,5 +426,9 @@ fn end_other_threads(ctx: &Ctx) -> Result<()> {
         sched::block_current(task, None);
     }
     process.thread_gone.remove(token);
-    if task.is_killed() { Err(Errno::EINTR) } else { Ok(()) }
+    if task.is_killed() {
+        Err(Errno::EINTR)
+    } else {
+        Ok(())
+    }
 }

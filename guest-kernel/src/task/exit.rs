@@ -69,7 +69,10 @@ pub fn release_thread(task: &Arc<Task>, space: &AddressSpace) {
 }
 
 fn end_process(process: &Arc<Process>) {
-    let status = *process.exit_status.lock().get_or_insert(ExitStatus::Exited(0));
+    let status = *process
+        .exit_status
+        .lock()
+        .get_or_insert(ExitStatus::Exited(0));
     if process.pid() == process::init_pid() {
         power_off(status);
     }
@@ -92,8 +95,8 @@ fn end_process(process: &Arc<Process>) {
         return;
     };
     let action = parent.signals.lock().action(SIGCHLD);
-    let auto_reap = exit_signal == SIGCHLD
-        && (action.handler == SIG_IGN || action.flags & sa::NOCLDWAIT != 0);
+    let auto_reap =
+        exit_signal == SIGCHLD && (action.handler == SIG_IGN || action.flags & sa::NOCLDWAIT != 0);
     if exit_signal != 0 {
         let (why, value) = match status {
             ExitStatus::Exited(status) => (code::CLD_EXITED, i32::from(status)),
@@ -119,7 +122,9 @@ fn adopt_children(process: &Arc<Process>) {
         }
         reaper = process::find(candidate.parent.load(Ordering::Relaxed));
     }
-    let Some(reaper) = reaper.or_else(|| process::find(process::init_pid())) else { return };
+    let Some(reaper) = reaper.or_else(|| process::find(process::init_pid())) else {
+        return;
+    };
     for other in process::all() {
         if other.parent.load(Ordering::Relaxed) != process.pid() {
             continue;
@@ -137,7 +142,9 @@ fn adopt_children(process: &Arc<Process>) {
 
 /// Tells the parent of a stop or continue.
 pub fn notify_parent(process: &Arc<Process>, info: SigInfo) {
-    let Some(parent) = process::find(process.parent.load(Ordering::Relaxed)) else { return };
+    let Some(parent) = process::find(process.parent.load(Ordering::Relaxed)) else {
+        return;
+    };
     if parent.signals.lock().action(SIGCHLD).flags & sa::NOCLDSTOP == 0 {
         let _ = signal::send_to_process(&parent, info);
     }

@@ -32,14 +32,19 @@ static WAITERS: Lock<BTreeMap<Key, VecDeque<Arc<Waiter>>>> = Lock::new(BTreeMap:
 pub const MATCH_ANY: u32 = !0;
 
 fn key(space: &AddressSpace, addr: u64, private: bool) -> Result<Key> {
-    if addr % 4 != 0 {
+    if !addr.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     if !private && space.is_shared(addr)? {
-        let phys = space.translate(addr, Access::Read).map_err(|_| Errno::EFAULT)?;
+        let phys = space
+            .translate(addr, Access::Read)
+            .map_err(|_| Errno::EFAULT)?;
         return Ok(Key::Shared { phys });
     }
-    Ok(Key::Private { space: space.root(), addr })
+    Ok(Key::Private {
+        space: space.root(),
+        addr,
+    })
 }
 
 /// Waits until woken if the word still holds `expected`; EAGAIN if not, ETIMEDOUT at `deadline`
@@ -66,7 +71,11 @@ pub fn wait(
         woken: AtomicBool::new(false),
         key: Lock::new(key),
     });
-    WAITERS.lock().entry(key).or_default().push_back(waiter.clone());
+    WAITERS
+        .lock()
+        .entry(key)
+        .or_default()
+        .push_back(waiter.clone());
     loop {
         if waiter.woken.load(Ordering::Relaxed) {
             return Ok(0);
@@ -98,13 +107,7 @@ fn remove(waiter: &Arc<Waiter>) {
 }
 
 /// Wakes up to `count` waiters whose bits match; returns how many.
-pub fn wake(
-    space: &AddressSpace,
-    addr: u64,
-    private: bool,
-    count: u32,
-    bits: u32,
-) -> Result<u64> {
+pub fn wake(space: &AddressSpace, addr: u64, private: bool, count: u32, bits: u32) -> Result<u64> {
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
@@ -113,7 +116,9 @@ pub fn wake(
 
 fn wake_key(key: Key, count: u32, bits: u32) -> u64 {
     let mut waiters = WAITERS.lock();
-    let Some(queue) = waiters.get_mut(&key) else { return 0 };
+    let Some(queue) = waiters.get_mut(&key) else {
+        return 0;
+    };
     let mut woken = 0;
     queue.retain(|waiter| {
         let wake = woken < u64::from(count) && waiter.bits & bits != 0;
@@ -164,7 +169,11 @@ pub fn requeue(
             waiters.insert(from_key, queue);
         }
     }
-    Ok(if expected.is_some() { woken + moved } else { woken })
+    Ok(if expected.is_some() {
+        woken + moved
+    } else {
+        woken
+    })
 }
 
 /// FUTEX_WAKE_OP: changes the second word atomically, wakes the first, and the second if its old
@@ -180,7 +189,11 @@ pub fn wake_op(
     let keys = [key(space, first, private)?, key(space, second, private)?];
     let sign_extend = |value: u32| ((value << 20) as i32 >> 20) as u32;
     let (argument, compared) = (sign_extend(operation >> 12), sign_extend(operation));
-    let argument = if operation & 1 << 31 != 0 { 1 << (argument & 31) } else { argument };
+    let argument = if operation & 1 << 31 != 0 {
+        1 << (argument & 31)
+    } else {
+        argument
+    };
     let old = loop {
         let old = space.load_u32(second)?;
         let new = match operation >> 28 & 7 {
@@ -206,7 +219,11 @@ pub fn wake_op(
         _ => return Err(Errno::ENOSYS),
     };
     let woken = wake_key(keys[0], first_count, MATCH_ANY);
-    Ok(if holds { woken + wake_key(keys[1], second_count, MATCH_ANY) } else { woken })
+    Ok(if holds {
+        woken + wake_key(keys[1], second_count, MATCH_ANY)
+    } else {
+        woken
+    })
 }
 
 /// A futex word says: it has waiters, its owner died, and who owns it (uapi/linux/futex.h).
@@ -218,7 +235,9 @@ const ROBUST_LIMIT: usize = 2048;
 
 /// At thread exit: marks the robust futexes it held as ownerless and wakes a waiter of each.
 pub fn exit_robust_list(space: &AddressSpace, head: u64, tid: u32) {
-    let Ok([first, offset, pending]) = read_words(space, head) else { return };
+    let Ok([first, offset, pending]) = read_words(space, head) else {
+        return;
+    };
     let mut entry = first;
     for _ in 0..ROBUST_LIMIT {
         // Bit 0 marks priority-inheritance futexes.
@@ -242,7 +261,9 @@ pub fn exit_robust_list(space: &AddressSpace, head: u64, tid: u32) {
 
 fn owner_died(space: &AddressSpace, addr: u64, tid: u32) {
     loop {
-        let Ok(old) = space.load_u32(addr) else { return };
+        let Ok(old) = space.load_u32(addr) else {
+            return;
+        };
         if old & TID_MASK != tid {
             return;
         }

@@ -26,9 +26,7 @@ impl ExitStatus {
     pub fn wait_status(self) -> u32 {
         match self {
             ExitStatus::Exited(code) => u32::from(code) << 8,
-            ExitStatus::Signaled(signal, core) => {
-                u32::from(signal) | if core { 0x80 } else { 0 }
-            }
+            ExitStatus::Signaled(signal, core) => u32::from(signal) | if core { 0x80 } else { 0 },
         }
     }
 }
@@ -49,15 +47,39 @@ pub const RLIMITS: usize = 16;
 
 /// Linux's initial limits (include/asm-generic/resource.h), with a container's usual NOFILE.
 pub fn default_rlimits() -> [Rlimit; RLIMITS] {
-    let unlimited = Rlimit { soft: RLIM_INFINITY, hard: RLIM_INFINITY };
+    let unlimited = Rlimit {
+        soft: RLIM_INFINITY,
+        hard: RLIM_INFINITY,
+    };
     let mut limits = [unlimited; RLIMITS];
-    limits[3] = Rlimit { soft: 8 << 20, hard: RLIM_INFINITY };
-    limits[4] = Rlimit { soft: 0, hard: RLIM_INFINITY };
-    limits[6] = Rlimit { soft: 4096, hard: 4096 };
-    limits[7] = Rlimit { soft: 1 << 16, hard: 1 << 20 };
-    limits[8] = Rlimit { soft: 8 << 20, hard: 8 << 20 };
-    limits[11] = Rlimit { soft: 4096, hard: 4096 };
-    limits[12] = Rlimit { soft: 819_200, hard: 819_200 };
+    limits[3] = Rlimit {
+        soft: 8 << 20,
+        hard: RLIM_INFINITY,
+    };
+    limits[4] = Rlimit {
+        soft: 0,
+        hard: RLIM_INFINITY,
+    };
+    limits[6] = Rlimit {
+        soft: 4096,
+        hard: 4096,
+    };
+    limits[7] = Rlimit {
+        soft: 1 << 16,
+        hard: 1 << 20,
+    };
+    limits[8] = Rlimit {
+        soft: 8 << 20,
+        hard: 8 << 20,
+    };
+    limits[11] = Rlimit {
+        soft: 4096,
+        hard: 4096,
+    };
+    limits[12] = Rlimit {
+        soft: 819_200,
+        hard: 819_200,
+    };
     limits[13] = Rlimit { soft: 0, hard: 0 };
     limits[14] = Rlimit { soft: 0, hard: 0 };
     limits
@@ -205,17 +227,28 @@ impl Process {
 
     /// Live threads.
     pub fn tasks(&self) -> Vec<Arc<Task>> {
-        self.threads.lock().iter().filter_map(Weak::upgrade).collect()
+        self.threads
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 
     /// The soft limit `resource`.
     pub fn rlimit(&self, resource: usize) -> u64 {
-        self.rlimits.lock().get(resource).map_or(RLIM_INFINITY, |limit| limit.soft)
+        self.rlimits
+            .lock()
+            .get(resource)
+            .map_or(RLIM_INFINITY, |limit| limit.soft)
     }
 
     /// CPU time of all threads, in ns.
     pub fn cpu_time_ns(&self) -> u64 {
-        let live: u64 = self.tasks().iter().map(|task| crate::task::sched::cpu_time_ns(task)).sum();
+        let live: u64 = self
+            .tasks()
+            .iter()
+            .map(|task| crate::task::sched::cpu_time_ns(task))
+            .sum();
         live + self.dead_cpu_ns.load(Ordering::Relaxed)
     }
 
@@ -245,8 +278,11 @@ struct Table {
     last: u32,
 }
 
-static TABLE: Lock<Table> =
-    Lock::new(Table { processes: BTreeMap::new(), tasks: BTreeMap::new(), last: 0 });
+static TABLE: Lock<Table> = Lock::new(Table {
+    processes: BTreeMap::new(),
+    tasks: BTreeMap::new(),
+    last: 0,
+});
 
 /// Largest id given out, as Linux's default pid_max.
 const PID_MAX: u32 = 32_768;
@@ -255,7 +291,11 @@ const PID_MAX: u32 = 32_768;
 pub fn allocate_id() -> Result<u32> {
     let mut table = TABLE.lock();
     for _ in 0..PID_MAX {
-        table.last = if table.last >= PID_MAX - 1 { 2 } else { table.last + 1 };
+        table.last = if table.last >= PID_MAX - 1 {
+            2
+        } else {
+            table.last + 1
+        };
         let id = table.last;
         if !table.processes.contains_key(&id) && !table.tasks.contains_key(&id) {
             return Ok(id);
@@ -327,8 +367,9 @@ pub fn all() -> Vec<Arc<Process>> {
     TABLE.lock().processes.values().cloned().collect()
 }
 
-/// Gives a process and its first thread the id `new` (after a restore, so that what caches its
-/// process id, as OpenSSL's fork detection does, notices that it is a copy).
+/// Gives a process the id `new` (after a restore, so that what caches its process id, as OpenSSL's
+/// fork detection does, notices that it is a copy). Threads keep their ids: the C library remembers
+/// them in every thread's control block and in mutexes.
 pub fn renumber(process: &Arc<Process>, new: u32) {
     let mut table = TABLE.lock();
     let old = process.pid();
@@ -339,15 +380,8 @@ pub fn renumber(process: &Arc<Process>, new: u32) {
         INIT_PID.store(new, Ordering::Relaxed);
     }
     table.processes.remove(&old);
-    let leader = table.tasks.remove(&old);
     process.set_pid(new);
     table.processes.insert(new, process.clone());
-    if let Some(leader) = leader {
-        if let Some(task) = leader.upgrade() {
-            task.set_tid(new);
-        }
-        table.tasks.insert(new, leader);
-    }
     for other in table.processes.values() {
         for field in [&other.parent, &other.pgid, &other.sid] {
             if field.load(Ordering::Relaxed) == old {

@@ -16,8 +16,11 @@ struct RunQueue {
     reaped: Option<Arc<Task>>,
 }
 
-static RUN_QUEUE: Lock<RunQueue> =
-    Lock::new(RunQueue { runnable: VecDeque::new(), current: None, reaped: None });
+static RUN_QUEUE: Lock<RunQueue> = Lock::new(RunQueue {
+    runnable: VecDeque::new(),
+    current: None,
+    reaped: None,
+});
 
 /// The task that runs now; `None` while booting.
 pub fn current() -> Option<Arc<Task>> {
@@ -26,7 +29,11 @@ pub fn current() -> Option<Arc<Task>> {
 
 /// Id of the task that runs now, even while the run queue is locked (for panics).
 pub fn try_current_tid() -> Option<u32> {
-    RUN_QUEUE.try_lock()?.current.as_ref().map(|task| task.tid())
+    RUN_QUEUE
+        .try_lock()?
+        .current
+        .as_ref()
+        .map(|task| task.tid())
 }
 
 /// Puts a blocked (or new) task into the run queue.
@@ -91,7 +98,11 @@ pub fn start() -> ! {
 /// CPU time of a task, with the slice it is in.
 pub fn cpu_time_ns(task: &Task) -> u64 {
     let used = task.cpu_time_ns.load(Ordering::Relaxed);
-    let running = RUN_QUEUE.lock().current.as_ref().is_some_and(|c| core::ptr::eq(&**c, task));
+    let running = RUN_QUEUE
+        .lock()
+        .current
+        .as_ref()
+        .is_some_and(|c| core::ptr::eq(&**c, task));
     if !running {
         return used;
     }
@@ -134,31 +145,28 @@ fn switch_away() {
             None => crate::task::start::idle(),
         }
     };
-    next.slice_start_ns.store(time::monotonic_ns(), Ordering::Relaxed);
+    next.slice_start_ns
+        .store(time::monotonic_ns(), Ordering::Relaxed);
     let previous = {
         let mut queue = RUN_QUEUE.lock();
-        if queue.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &next)) {
+        if queue
+            .current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, &next))
+        {
             return;
         }
         queue.current.replace(next.clone())
     };
-    let from = match &previous {
-        Some(previous) => {
-            if previous.state() != RunState::Dead {
-                previous.fpu.lock().save();
-            }
-            Some(Arc::as_ptr(previous))
-        }
-        None => None,
-    };
+    if let Some(previous) = &previous
+        && previous.state() != RunState::Dead
+    {
+        previous.fpu.lock().save();
+    }
     arch::tlb::switch_root(next.process().space().root());
     next.fpu.lock().restore();
-    // The run queue's `current` (and, for a dead one, `reaped`) keeps both tasks alive across the
-    // switch; references of our own would be lost with a stack that never runs again.
-    let to = Arc::as_ptr(&next);
-    drop(previous);
-    drop(next);
-    arch::switch(from, to);
+    // The run queue's `current` (and, for a dead one, `reaped`) keeps both alive meanwhile.
+    arch::switch(previous, next);
     finish_switch();
 }
 

@@ -66,7 +66,11 @@ impl SigSet {
 
     /// The set of one signal.
     pub const fn of(signal: u32) -> SigSet {
-        if signal == 0 || signal > NSIG { SigSet(0) } else { SigSet(1 << (signal - 1)) }
+        if signal == 0 || signal > NSIG {
+            SigSet(0)
+        } else {
+            SigSet(1 << (signal - 1))
+        }
     }
 
     /// Whether `signal` is in the set.
@@ -147,7 +151,13 @@ const _: () = assert!(size_of::<SigInfo>() == 128);
 
 impl SigInfo {
     fn new(signal: u32, code: i32) -> SigInfo {
-        SigInfo { signo: signal as i32, errno: 0, code, pad: 0, fields: [0; 14] }
+        SigInfo {
+            signo: signal as i32,
+            errno: 0,
+            code,
+            pad: 0,
+            fields: [0; 14],
+        }
     }
 
     /// From the kernel itself.
@@ -262,7 +272,9 @@ impl Pending {
 
     /// Which are pending.
     pub fn set(&self) -> SigSet {
-        self.queue.iter().fold(SigSet::EMPTY, |set, info| set | SigSet::of(info.signal()))
+        self.queue
+            .iter()
+            .fold(SigSet::EMPTY, |set, info| set | SigSet::of(info.signal()))
     }
 
     /// Adds one; EAGAIN when a real-time signal finds the queue full.
@@ -286,7 +298,9 @@ impl Pending {
                 && other.code == code::SI_TIMER
                 && other.fields[0] as u32 == timer
         };
-        let Some(waiting) = self.queue.iter_mut().find(same) else { return false };
+        let Some(waiting) = self.queue.iter_mut().find(same) else {
+            return false;
+        };
         let missed = (waiting.fields[0] >> 32) + (info.fields[0] >> 32) + 1;
         waiting.fields[0] = u64::from(timer) | missed.min(u64::from(i32::MAX as u32)) << 32;
         true
@@ -295,7 +309,10 @@ impl Pending {
     /// Takes the most urgent one outside `mask`: faults first, then the lowest number.
     pub fn take(&mut self, mask: SigSet) -> Option<SigInfo> {
         let synchronous = |signal| {
-            !matches!(signal, SIGSEGV | SIGBUS | SIGILL | SIGTRAP | SIGFPE | SIGSYS) as u32
+            !matches!(
+                signal,
+                SIGSEGV | SIGBUS | SIGILL | SIGTRAP | SIGFPE | SIGSYS
+            ) as u32
         };
         let (index, _) = self
             .queue
@@ -369,20 +386,33 @@ impl Default for ProcessSignals {
 impl ProcessSignals {
     /// What a child by fork starts with: the actions, nothing pending.
     pub fn forked(&self) -> ProcessSignals {
-        ProcessSignals { actions: self.actions, ..ProcessSignals::default() }
+        ProcessSignals {
+            actions: self.actions,
+            ..ProcessSignals::default()
+        }
     }
 
     /// exec: handlers are gone, ignored signals stay ignored.
     pub fn reset_handlers(&mut self) {
         for action in &mut self.actions {
-            let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
-            *action = SigAction { handler, ..SigAction::default() };
+            let handler = if action.handler == SIG_IGN {
+                SIG_IGN
+            } else {
+                SIG_DFL
+            };
+            *action = SigAction {
+                handler,
+                ..SigAction::default()
+            };
         }
     }
 
     /// The action for `signal`.
     pub fn action(&self, signal: u32) -> SigAction {
-        self.actions.get(signal as usize - 1).copied().unwrap_or_default()
+        self.actions
+            .get(signal as usize - 1)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn ignores(&self, signal: u32) -> bool {
@@ -424,8 +454,10 @@ pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errn
     let signal = info.signal();
     prepare(process, signal);
     let tasks = process.tasks();
-    let willing: Vec<&Arc<Task>> =
-        tasks.iter().filter(|task| !task.signals.lock().mask.has(signal)).collect();
+    let willing: Vec<&Arc<Task>> = tasks
+        .iter()
+        .filter(|task| !task.signals.lock().mask.has(signal))
+        .collect();
     {
         let mut shared = process.signals.lock();
         if shared.ignores(signal) && !willing.is_empty() {
@@ -437,7 +469,10 @@ pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errn
         shared.pending.add(info)?;
     }
     // The leader by preference, as on Linux.
-    let first = willing.iter().find(|task| task.tid() == process.pid()).or(willing.first());
+    let first = willing
+        .iter()
+        .find(|task| task.tid() == process.pid())
+        .or(willing.first());
     if let Some(task) = first {
         task.wake_up();
     }
@@ -453,7 +488,8 @@ pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errn
 
 /// Stop and continue signals cancel each other; SIGCONT and SIGKILL end a stop at once.
 fn prepare(process: &Arc<Process>, signal: u32) {
-    let stops = SigSet::of(SIGSTOP) | SigSet::of(SIGTSTP) | SigSet::of(SIGTTIN) | SigSet::of(SIGTTOU);
+    let stops =
+        SigSet::of(SIGSTOP) | SigSet::of(SIGTSTP) | SigSet::of(SIGTTIN) | SigSet::of(SIGTTOU);
     let resumed = {
         let mut shared = process.signals.lock();
         if signal == SIGCONT || signal == SIGKILL {
@@ -477,7 +513,10 @@ fn prepare(process: &Arc<Process>, signal: u32) {
             }
         }
         if signal == SIGCONT {
-            exit::notify_parent(process, SigInfo::child(code::CLD_CONTINUED, process.pid(), SIGCONT as i32));
+            exit::notify_parent(
+                process,
+                SigInfo::child(code::CLD_CONTINUED, process.pid(), SIGCONT as i32),
+            );
         }
     }
 }
@@ -513,7 +552,9 @@ pub fn take_from(task: &Arc<Task>, set: SigSet) -> Option<SigInfo> {
 pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
     loop {
         let mask = task.signals.lock().mask;
-        let Some(info) = take_from(task, !mask) else { break };
+        let Some(info) = take_from(task, !mask) else {
+            break;
+        };
         let signal = info.signal();
         let action = {
             let mut shared = task.process().signals.lock();
@@ -618,7 +659,10 @@ fn stop(task: &Arc<Task>, signal: u32) {
         shared.stopped = Some(signal);
         shared.unreported = Some(signal);
     }
-    exit::notify_parent(process, SigInfo::child(code::CLD_STOPPED, process.pid(), signal as i32));
+    exit::notify_parent(
+        process,
+        SigInfo::child(code::CLD_STOPPED, process.pid(), signal as i32),
+    );
     // The other threads stop on their way back to the program.
     for other in process.tasks() {
         if !Arc::ptr_eq(&other, task) {
@@ -642,7 +686,14 @@ mod tests {
     #[test]
     fn standard_signals_are_pending_once_and_faults_come_first() {
         let mut pending = Pending::default();
-        for signal in [SIGUSR1, SIGUSR1, SIGRTMIN + 2, SIGRTMIN + 2, SIGHUP, SIGSEGV] {
+        for signal in [
+            SIGUSR1,
+            SIGUSR1,
+            SIGRTMIN + 2,
+            SIGRTMIN + 2,
+            SIGHUP,
+            SIGSEGV,
+        ] {
             pending.add(SigInfo::kernel(signal)).unwrap();
         }
         let mut taken = Vec::new();

@@ -158,20 +158,36 @@ mod boot {
             let context = fs.lock().clone();
             let located = crate::fs::path::locate(&context, cwd).map_err(|error| {
                 let shown = String::from_utf8_lossy(cwd);
-                (format!("working directory {shown}: {}", error.name()), CANNOT_RUN)
+                (
+                    format!("working directory {shown}: {}", error.name()),
+                    CANNOT_RUN,
+                )
             })?;
             fs.lock().cwd = located.inode;
         }
         let mut files = FdTable::new();
         for fd in 0..3 {
-            let access = if fd == 0 { OpenFlags::empty() } else { OpenFlags::WRONLY };
+            let access = if fd == 0 {
+                OpenFlags::empty()
+            } else {
+                OpenFlags::WRONLY
+            };
             let file = OpenFile::new(devfs::console(fd), access, Vec::new());
-            files.insert(file, false).map_err(|error| internal("standard streams", error))?;
+            files
+                .insert(file, false)
+                .map_err(|error| internal("standard streams", error))?;
         }
         let shown = String::from_utf8_lossy(path);
         let failed = |error: Errno| {
-            let status = if error == Errno::ENOENT { NOT_FOUND } else { CANNOT_RUN };
-            (format!("{shown}: {}: {}", error.name(), explain(error)), status)
+            let status = if error == Errno::ENOENT {
+                NOT_FOUND
+            } else {
+                CANNOT_RUN
+            };
+            (
+                format!("{shown}: {}: {}", error.name(), explain(error)),
+                status,
+            )
         };
         let (file, absolute) = exec::open(&fs, path).map_err(failed)?;
         let program = Program {

@@ -24,15 +24,26 @@ struct Base {
 
 /// Until the VMM's reading is set, a TSC of 1 GHz from 0: what host unit tests run on.
 static BASE: Lock<Base> = Lock::new(Base {
-    reading: ClockReading { tsc: 0, tsc_khz: 1_000_000, realtime_ns: 0, monotonic_ns: 0 },
+    reading: ClockReading {
+        tsc: 0,
+        tsc_khz: 1_000_000,
+        realtime_ns: 0,
+        monotonic_ns: 0,
+    },
     mult: 1 << 32,
     realtime_offset: 0,
 });
 
 /// Starts the clocks (boot), or puts them right (restore).
 pub fn set_base(reading: ClockReading) {
-    let mult = if reading.tsc_khz == 0 { 0 } else { (1_000_000u64 << 32) / reading.tsc_khz };
-    *BASE.lock() = Base { reading, mult, realtime_offset: 0 };
+    let mult = (1_000_000u64 << 32)
+        .checked_div(reading.tsc_khz)
+        .unwrap_or(0);
+    *BASE.lock() = Base {
+        reading,
+        mult,
+        realtime_offset: 0,
+    };
     crate::arch::vdso::update(&reading, mult, 0);
 }
 

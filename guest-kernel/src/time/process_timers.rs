@@ -71,7 +71,9 @@ pub type Remaining = (u64, u64);
 
 impl TimerTarget for Expiry {
     fn expired(&self, now_ns: u64) {
-        let Some(process) = process::find(self.pid) else { return };
+        let Some(process) = process::find(self.pid) else {
+            return;
+        };
         let mut timers = process.timers.lock();
         let (notify, id) = match self.which {
             Which::Interval(which) => {
@@ -83,15 +85,20 @@ impl TimerTarget for Expiry {
                 None => return,
             },
         };
-        let Some(setting) = timers.setting(self.which) else { return };
+        let Some(setting) = timers.setting(self.which) else {
+            return;
+        };
         setting.armed = None;
         let mut overrun = 0;
-        if setting.interval > 0 {
-            let missed = now_ns.saturating_sub(setting.deadline) / setting.interval;
+        let late = now_ns.saturating_sub(setting.deadline);
+        if let Some(missed) = late.checked_div(setting.interval) {
             overrun = u32::try_from(missed).unwrap_or(u32::MAX);
             setting.deadline += (missed + 1) * setting.interval;
             setting.overrun = overrun;
-            let again = Arc::new(Expiry { pid: self.pid, which: self.which });
+            let again = Arc::new(Expiry {
+                pid: self.pid,
+                which: self.which,
+            });
             setting.armed = Some(timers::arm(setting.deadline, again));
         }
         drop(timers);
@@ -132,12 +139,17 @@ impl ProcessTimers {
 
     fn set(&mut self, pid: u32, which: Which, deadline: Option<u64>, interval: u64) -> Remaining {
         let now = crate::time::monotonic_ns();
-        let Some(setting) = self.setting(which) else { return (0, 0) };
+        let Some(setting) = self.setting(which) else {
+            return (0, 0);
+        };
         let old = setting.remaining(now);
         if let Some(armed) = setting.armed.take() {
             timers::cancel(armed);
         }
-        *setting = Setting { interval, ..Setting::default() };
+        *setting = Setting {
+            interval,
+            ..Setting::default()
+        };
         if let Some(deadline) = deadline {
             setting.deadline = deadline;
             setting.armed = Some(timers::arm(deadline, Arc::new(Expiry { pid, which })));
@@ -153,7 +165,9 @@ impl ProcessTimers {
 
     /// getitimer.
     pub fn interval(&self, which: usize) -> Remaining {
-        self.itimers.get(which).map_or((0, 0), |set| set.remaining(crate::time::monotonic_ns()))
+        self.itimers
+            .get(which)
+            .map_or((0, 0), |set| set.remaining(crate::time::monotonic_ns()))
     }
 
     /// timer_create: its id.
@@ -163,14 +177,21 @@ impl ProcessTimers {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let timer = PosixTimer { clock, notify: notify(id), setting: Setting::default() };
+        let timer = PosixTimer {
+            clock,
+            notify: notify(id),
+            setting: Setting::default(),
+        };
         self.posix.insert(id, timer);
         Ok(id)
     }
 
     /// Clock of a POSIX timer; EINVAL: no such timer.
     pub fn clock(&self, id: u32) -> Result<u32> {
-        self.posix.get(&id).map(|timer| timer.clock).ok_or(Errno::EINVAL)
+        self.posix
+            .get(&id)
+            .map(|timer| timer.clock)
+            .ok_or(Errno::EINVAL)
     }
 
     /// timer_settime with a monotonic deadline.
@@ -193,7 +214,10 @@ impl ProcessTimers {
 
     /// timer_getoverrun.
     pub fn overrun(&self, id: u32) -> Result<u32> {
-        self.posix.get(&id).map(|timer| timer.setting.overrun).ok_or(Errno::EINVAL)
+        self.posix
+            .get(&id)
+            .map(|timer| timer.setting.overrun)
+            .ok_or(Errno::EINVAL)
     }
 
     /// timer_delete.

@@ -22,13 +22,19 @@ struct Timers {
     armed: BTreeMap<TimerId, Arc<dyn TimerTarget>>,
 }
 
-static TIMERS: Lock<Timers> = Lock::new(Timers { serial: 0, armed: BTreeMap::new() });
+static TIMERS: Lock<Timers> = Lock::new(Timers {
+    serial: 0,
+    armed: BTreeMap::new(),
+});
 
 /// Arms a one-shot timer at monotonic `deadline_ns`.
 pub fn arm(deadline_ns: u64, target: Arc<dyn TimerTarget>) -> TimerId {
     let mut timers = TIMERS.lock();
     timers.serial += 1;
-    let id = TimerId { deadline: deadline_ns, serial: timers.serial };
+    let id = TimerId {
+        deadline: deadline_ns,
+        serial: timers.serial,
+    };
     timers.armed.insert(id, target);
     publish(&timers);
     id
@@ -69,7 +75,11 @@ pub fn run_expired(now_ns: u64) {
 }
 
 fn publish(timers: &Timers) {
-    let next = timers.armed.keys().next().map_or(u64::MAX, |id| id.deadline);
+    let next = timers
+        .armed
+        .keys()
+        .next()
+        .map_or(u64::MAX, |id| id.deadline);
     crate::platform::set_next_timer(next);
 }
 
@@ -88,7 +98,10 @@ mod tests {
     #[test]
     fn expired_timers_run_and_cancelled_ones_do_not() {
         // Far in the past, so that timers of tests running beside this one are untouched.
-        let (run, not) = (Arc::new(Note(AtomicU64::new(0))), Arc::new(Note(AtomicU64::new(0))));
+        let (run, not) = (
+            Arc::new(Note(AtomicU64::new(0))),
+            Arc::new(Note(AtomicU64::new(0))),
+        );
         arm(5, run.clone());
         let id = arm(4, not.clone());
         assert!(cancel(id));

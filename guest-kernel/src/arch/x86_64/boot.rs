@@ -47,7 +47,10 @@ pub(super) extern "C" fn main(found: u32) -> ! {
         sprout_abi::ABI_VERSION
     );
     let features = cpuid(7, 0);
-    assert!(features.ebx & 1 != 0, "the processor has no FSGSBASE; the sentry needs it");
+    assert!(
+        features.ebx & 1 != 0,
+        "the processor has no FSGSBASE; the sentry needs it"
+    );
     if found == mode::HARDWARE {
         close_kernel_half(features.ebx, features.ecx);
     }

@@ -24,7 +24,10 @@ impl Write for Message {
 
 /// Reports `message` with the addresses on the stack, `first` leading, and ends the VM.
 pub fn fatal(first: u64, message: core::fmt::Arguments<'_>) -> ! {
-    let mut text = Message { bytes: [0; 1024], len: 0 };
+    let mut text = Message {
+        bytes: [0; 1024],
+        len: 0,
+    };
     let _ = text.write_fmt(message);
     let mut addresses = [0; DEPTH];
     let mut count = 0;
@@ -40,13 +43,17 @@ pub fn fatal(first: u64, message: core::fmt::Arguments<'_>) -> ! {
     while count < DEPTH {
         let in_ram = (DIRECT_MAP_BASE + PAGE_SIZE..ram_end - 16).contains(&rbp);
         let in_image = (KERNEL_BASE + PAGE_SIZE..image_end - 16).contains(&rbp);
-        if !(in_ram || in_image) || rbp % 8 != 0 {
+        if !(in_ram || in_image) || !rbp.is_multiple_of(8) {
             break;
         }
         // SAFETY: mapped kernel memory, checked above; frame pointers are kept (-C
         // force-frame-pointers), and a wrong one ends the walk or gives a wrong name, no more.
-        let (next, ret) =
-            unsafe { ((rbp as *const u64).read(), (rbp as *const u64).add(1).read()) };
+        let (next, ret) = unsafe {
+            (
+                (rbp as *const u64).read(),
+                (rbp as *const u64).add(1).read(),
+            )
+        };
         if ret < KERNEL_BASE {
             break;
         }

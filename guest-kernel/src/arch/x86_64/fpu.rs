@@ -57,7 +57,9 @@ impl FpuState {
     pub fn new() -> FpuState {
         // SAFETY: the layout's size is not zero.
         let area = unsafe { alloc_zeroed(Self::layout()) };
-        let Some(area) = NonNull::new(area) else { handle_alloc_error(Self::layout()) };
+        let Some(area) = NonNull::new(area) else {
+            handle_alloc_error(Self::layout())
+        };
         let mut state = FpuState { area };
         state.reset();
         state

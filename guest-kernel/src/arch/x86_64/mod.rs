@@ -100,7 +100,10 @@ pub fn kernel_gpa(va: u64) -> u64 {
         va - KERNEL_BASE
     } else {
         let gpa = va.wrapping_sub(DIRECT_MAP_BASE);
-        assert!(gpa < IMAGE_BASE + 4 * IMAGE_STRIDE, "not a kernel address: {va:#x}");
+        assert!(
+            gpa < IMAGE_BASE + 4 * IMAGE_STRIDE,
+            "not a kernel address: {va:#x}"
+        );
         gpa
     }
 }

@@ -151,7 +151,11 @@ pub fn push(
     ];
     legacy[SW_RESERVED..].copy_from_slice(software.as_bytes());
     let write = |addr: u64, bytes: &[u8]| {
-        if space.write_some(addr, bytes) == bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
+        if space.write_some(addr, bytes) == bytes.len() {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
     };
     write(fpstate, &legacy)?;
     write(fpstate + 512, &fpu.bytes()[512..])?;
@@ -183,7 +187,11 @@ pub struct Restored {
 pub fn pop(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<Restored> {
     let space = task.process().space();
     let read = |addr: u64, bytes: &mut [u8]| {
-        if space.read_some(addr, bytes) == bytes.len() { Ok(()) } else { Err(Errno::EFAULT) }
+        if space.read_some(addr, bytes) == bytes.len() {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
     };
     let mut saved = RtSigFrame::new_zeroed();
     // The handler's RET took the restorer's address.
@@ -208,8 +216,9 @@ pub fn pop(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<Restored> {
         fpu.load(&area, extended)?;
     }
     fpu.restore();
-    [frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15] =
-        context.r8_r15;
+    [
+        frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15,
+    ] = context.r8_r15;
     frame.rdi = context.rdi;
     frame.rsi = context.rsi;
     frame.rbp = context.rbp;
@@ -223,8 +232,15 @@ pub fn pop(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<Restored> {
     frame.orig_rax = u64::MAX;
     let alt_stack = AltStack {
         base: saved.ucontext.stack_sp,
-        size: if saved.ucontext.stack_flags & 2 != 0 { 0 } else { saved.ucontext.stack_size },
+        size: if saved.ucontext.stack_flags & 2 != 0 {
+            0
+        } else {
+            saved.ucontext.stack_size
+        },
         flags: saved.ucontext.stack_flags & crate::task::signal::SS_AUTODISARM,
     };
-    Ok(Restored { mask: SigSet(saved.ucontext.mask), alt_stack })
+    Ok(Restored {
+        mask: SigSet(saved.ucontext.mask),
+        alt_stack,
+    })
 }

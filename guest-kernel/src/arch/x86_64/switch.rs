@@ -1,10 +1,11 @@
 //! Kernel stacks and the switch between them.
 
-use crate::arch::TrapFrame;
 use super::tables;
+use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::task::Task;
 use alloc::alloc::{Layout, alloc, dealloc};
+use alloc::sync::Arc;
 use core::arch::asm;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -145,10 +146,13 @@ pub fn set_gs_base(base: u64) {
 }
 
 /// Leaves `from` (`None`: the boot stack, for good) and goes on where `to` left off. Returns when
-/// something switches back to `from`.
-pub fn switch(from: Option<*const Task>, to: *const Task) {
-    // SAFETY: the scheduler keeps both tasks alive (as current, or waiting to be reaped) until the
-    // switch is over; `to` is not running, so its saved stack pointer is valid; one vCPU.
+/// something switches back to `from`. The scheduler must keep both alive until then: as current
+/// task, or waiting to be reaped.
+pub fn switch(from: Option<Arc<Task>>, to: Arc<Task>) {
+    // References held across the switch would be lost with a stack that never runs again.
+    let (from, to) = (from.map(|task| Arc::as_ptr(&task)), Arc::as_ptr(&to));
+    // SAFETY: the scheduler keeps both tasks alive (see above); `to` is not running, so its saved
+    // stack pointer is valid; one vCPU.
     unsafe {
         let to = &*to;
         let mut boot_sp = 0;

@@ -134,7 +134,10 @@ const fn gate(handler: u64, dpl: u64, ist: u64) -> Gate {
         | ist << 32
         | (0x8e | dpl << 5) << 40
         | (handler >> 16 & 0xffff) << 48;
-    Gate { low, high: handler >> 32 }
+    Gate {
+        low,
+        high: handler >> 32,
+    }
 }
 
 const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
@@ -142,7 +145,11 @@ const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
     let mut vector = 0;
     while vector < VECTORS {
         // INT3 is the program's to use; INT 4 calls ring-0 services in ring-3 mode.
-        let dpl = if vector == 3 || (vector == 4 && service_gate) { 3 } else { 0 };
+        let dpl = if vector == 3 || (vector == 4 && service_gate) {
+            3
+        } else {
+            0
+        };
         let ist = if vector == 8 { 1 } else { 0 };
         table[vector] = gate(first_stub + vector as u64 * STUB_SIZE, dpl, ist);
         vector += 1;
@@ -160,7 +167,13 @@ const fn tables() -> Tables {
         iomap[port / 8] &= !(1 << (port % 8));
         port += 1;
     }
-    let mut bounce = [IretFrame { rip: 0, cs: 0, rflags: 0, rsp: 0, ss: 0 }; VECTORS];
+    let mut bounce = [IretFrame {
+        rip: 0,
+        cs: 0,
+        rflags: 0,
+        rsp: 0,
+        ss: 0,
+    }; VECTORS];
     let mut vector = 0;
     while vector < VECTORS {
         bounce[vector] = IretFrame {
@@ -186,7 +199,10 @@ const fn tables() -> Tables {
             tss_low, // 0x40 task state segment
             tss >> 32,
         ],
-        gdt_pointer: Pointer { limit: 79, base: address(offset_of!(Tables, gdt)) },
+        gdt_pointer: Pointer {
+            limit: 79,
+            base: address(offset_of!(Tables, gdt)),
+        },
         idt_bounce_pointer: Pointer {
             limit: VECTORS as u16 * 16 - 1,
             base: address(offset_of!(Tables, idt_bounce)),
@@ -195,7 +211,13 @@ const fn tables() -> Tables {
             limit: VECTORS as u16 * 16 - 1,
             base: address(offset_of!(Tables, idt_hardware)),
         },
-        scratch: CpuScratch { kernel_rsp: BOOT_STACK_TOP, user_rsp: 0, rax: 0, cr2: 0, vector: 0 },
+        scratch: CpuScratch {
+            kernel_rsp: BOOT_STACK_TOP,
+            user_rsp: 0,
+            rax: 0,
+            cr2: 0,
+            vector: 0,
+        },
         bounce,
         idt_hardware: idt(STUBS_BASE, false),
         idt_bounce: idt(STUBS_BASE + BOUNCE_STUBS, true),

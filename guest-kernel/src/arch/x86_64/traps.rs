@@ -38,7 +38,11 @@ pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, erro
             let address = task.trap.lock().address;
             // #DE and the like have no error code; what #GP says of the sentry's tables is not the
             // program's business.
-            *task.trap.lock() = TrapInfo { number: vector, error: 0, address };
+            *task.trap.lock() = TrapInfo {
+                number: vector,
+                error: 0,
+                address,
+            };
             signal::force(&task, exception_signal(&task, frame, vector));
         }
     }
@@ -70,7 +74,11 @@ fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
         }
     };
     // As on Linux, the error code says "user" even where ring 3 touched kernel addresses.
-    *task.trap.lock() = TrapInfo { number: 14, error: error | 4, address: cr2 };
+    *task.trap.lock() = TrapInfo {
+        number: 14,
+        error: error | 4,
+        address: cr2,
+    };
     signal::force(task, info);
 }
 
@@ -138,13 +146,7 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
 }
 
 /// An exception in the sentry: a bug. Reports and ends the VM.
-pub(super) extern "C" fn sentry_fault(
-    vector: u64,
-    error: u64,
-    cr2: u64,
-    rip: u64,
-    rsp: u64,
-) -> ! {
+pub(super) extern "C" fn sentry_fault(vector: u64, error: u64, cr2: u64, rip: u64, rsp: u64) -> ! {
     let task = sched::try_current_tid();
     super::debug::fatal(
         rip,

@@ -230,7 +230,10 @@ pub fn update(reading: &ClockReading, mult: u64, realtime_offset: i64) {
         realtime_ns: reading.realtime_ns.wrapping_add_signed(realtime_offset),
     };
     if let Some(pages) = &*PAGES.lock() {
-        let changing = Data { sequence: data.sequence - 1, ..*data };
+        let changing = Data {
+            sequence: data.sequence - 1,
+            ..*data
+        };
         pages.data.write(0, &changing.as_bytes()[..8]);
         pages.data.write(8, &data.as_bytes()[8..]);
         pages.data.write(0, &data.as_bytes()[..8]);
@@ -246,14 +249,15 @@ pub fn map(space: &AddressSpace) -> Result<u64> {
         // SAFETY: the page above, in the sentry's read-only data.
         code.write(0, unsafe { &VDSO_IMAGE });
         let list = vec![FilePage::Frame(data.clone()), FilePage::Frame(code)];
-        *pages = Some(Pages { data, object: KernelPages::new("[vdso]", list) });
+        *pages = Some(Pages {
+            data,
+            object: KernelPages::new("[vdso]", list),
+        });
     }
     let object = pages.as_ref().map(|pages| pages.object.clone());
     drop(pages);
     match object {
-        Some(object) => {
-            Ok(space.map_kernel_pages(object, Prot::READ | Prot::EXEC)? + PAGE_SIZE)
-        }
+        Some(object) => Ok(space.map_kernel_pages(object, Prot::READ | Prot::EXEC)? + PAGE_SIZE),
         None => Ok(0),
     }
 }

@@ -355,7 +355,8 @@ impl Image {
         }
         let at = self.offset_of(data);
         // The whole page must be of the image; builders fill blocks up with zeroes.
-        (at.is_multiple_of(BLOCK) && at + BLOCK <= self.bytes.len() as u64).then_some(self.phys + at)
+        (at.is_multiple_of(BLOCK) && at + BLOCK <= self.bytes.len() as u64)
+            .then_some(self.phys + at)
     }
 
     /// Guest-physical address and length of the part of `node`, from its first byte on, that lies
