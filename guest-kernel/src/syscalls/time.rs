@@ -6,6 +6,7 @@ use crate::syscalls::args::{Flags, UserAddr, UserPtr};
 use crate::task::{Ctx, sched};
 use crate::time::process_timers::{ITIMERS, Notify, Remaining};
 use crate::time::{self, NSEC_PER_SEC};
+use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// `struct timespec`.
@@ -264,21 +265,25 @@ pub fn setitimer(
         ctx.read(new)?
     };
     let (after, interval) = (after.to_ns()?, interval.to_ns()?);
-    let pid = ctx.process().pid();
+    let process = Arc::downgrade(ctx.process());
     let before = ctx
         .process()
         .timers
         .lock()
-        .set_interval(pid, which, after, interval);
+        .set_interval(process, which, after, interval);
     ctx.write_if(old, &itimer_value(before))?;
     Ok(0)
 }
 
 /// alarm(2).
 pub fn alarm(ctx: &Ctx, seconds: u32) -> Result<u64> {
-    let pid = ctx.process().pid();
+    let process = Arc::downgrade(ctx.process());
     let after = u64::from(seconds) * NSEC_PER_SEC;
-    let (left, _) = ctx.process().timers.lock().set_interval(pid, 0, after, 0);
+    let (left, _) = ctx
+        .process()
+        .timers
+        .lock()
+        .set_interval(process, 0, after, 0);
     // Rounded, but never to 0 while one was pending.
     Ok(if left == 0 {
         0
@@ -314,7 +319,7 @@ pub fn timer_create(
         let signal_ok = (1..=64).contains(&event.signo);
         let target_ok = event.notify != 4
             || crate::task::process::find_task(event.tid as u32)
-                .is_some_and(|task| alloc::sync::Arc::ptr_eq(task.process(), ctx.process()));
+                .is_some_and(|task| Arc::ptr_eq(task.process(), ctx.process()));
         let kind_ok = matches!(event.notify, 0 | 1 | 2 | 4);
         if !kind_ok || event.notify != 1 && !signal_ok || !target_ok {
             return Err(Errno::EINVAL);
@@ -372,12 +377,12 @@ pub fn timer_settime(
         _ if flags.0 & TIMER_ABSTIME != 0 => Some(absolute_deadline(ctx, clock, value)?),
         _ => Some(time::monotonic_ns().saturating_add(value)),
     };
-    let pid = ctx.process().pid();
+    let process = Arc::downgrade(ctx.process());
     let before = ctx
         .process()
         .timers
         .lock()
-        .set_posix(pid, id, deadline, interval)?;
+        .set_posix(process, id, deadline, interval)?;
     ctx.write_if(old, &itimer_spec(before))?;
     Ok(0)
 }

@@ -1,11 +1,11 @@
 //! Timers of a process that send signals: setitimer, alarm, timer_create.
 
 use crate::errno::{Errno, Result};
-use crate::task::process;
+use crate::task::process::{self, Process};
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::timers::{self, TimerId, TimerTarget};
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 
 /// Which clock an interval timer counts (ITIMER_REAL and the two CPU-time ones).
 pub const ITIMERS: usize = 3;
@@ -62,7 +62,7 @@ enum Which {
 }
 
 struct Expiry {
-    pid: u32,
+    process: Weak<Process>,
     which: Which,
 }
 
@@ -71,7 +71,7 @@ pub type Remaining = (u64, u64);
 
 impl TimerTarget for Expiry {
     fn expired(&self, now_ns: u64) {
-        let Some(process) = process::find(self.pid) else {
+        let Some(process) = self.process.upgrade() else {
             return;
         };
         let mut timers = process.timers.lock();
@@ -96,7 +96,7 @@ impl TimerTarget for Expiry {
             setting.deadline += (missed + 1) * setting.interval;
             setting.overrun = overrun;
             let again = Arc::new(Expiry {
-                pid: self.pid,
+                process: self.process.clone(),
                 which: self.which,
             });
             setting.armed = Some(timers::arm(setting.deadline, again));
@@ -137,7 +137,13 @@ impl ProcessTimers {
         }
     }
 
-    fn set(&mut self, pid: u32, which: Which, deadline: Option<u64>, interval: u64) -> Remaining {
+    fn set(
+        &mut self,
+        process: Weak<Process>,
+        which: Which,
+        deadline: Option<u64>,
+        interval: u64,
+    ) -> Remaining {
         let now = crate::time::monotonic_ns();
         let Some(setting) = self.setting(which) else {
             return (0, 0);
@@ -152,15 +158,21 @@ impl ProcessTimers {
         };
         if let Some(deadline) = deadline {
             setting.deadline = deadline;
-            setting.armed = Some(timers::arm(deadline, Arc::new(Expiry { pid, which })));
+            setting.armed = Some(timers::arm(deadline, Arc::new(Expiry { process, which })));
         }
         old
     }
 
     /// setitimer: first expiry in `after` ns (0: disarm), then every `interval`. Returns the old.
-    pub fn set_interval(&mut self, pid: u32, which: usize, after: u64, interval: u64) -> Remaining {
+    pub fn set_interval(
+        &mut self,
+        process: Weak<Process>,
+        which: usize,
+        after: u64,
+        interval: u64,
+    ) -> Remaining {
         let deadline = (after > 0).then(|| crate::time::monotonic_ns().saturating_add(after));
-        self.set(pid, Which::Interval(which), deadline, interval)
+        self.set(process, Which::Interval(which), deadline, interval)
     }
 
     /// getitimer.
@@ -197,13 +209,13 @@ impl ProcessTimers {
     /// timer_settime with a monotonic deadline.
     pub fn set_posix(
         &mut self,
-        pid: u32,
+        process: Weak<Process>,
         id: u32,
         deadline: Option<u64>,
         interval: u64,
     ) -> Result<Remaining> {
         self.clock(id)?;
-        Ok(self.set(pid, Which::Posix(id), deadline, interval))
+        Ok(self.set(process, Which::Posix(id), deadline, interval))
     }
 
     /// timer_gettime.
