@@ -5,8 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCHES 21
-#define CALLS 20000
+#define BATCHES 9
+#define CALLS 5000
 
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;

@@ -171,43 +171,42 @@ fn print_counts(mut command: Command, status: i32) -> Result<()> {
     Ok(())
 }
 
-fn bench_program() -> Result<PathBuf> {
+fn bench_program(name: &str) -> Result<PathBuf> {
     let out = target_dir().join("sprout-tests/bench");
     fs::create_dir_all(&out)?;
-    let binary = out.join("getppid");
+    let binary = out.join(name);
+    let source = source_dir().join("bench").join(format!("{name}.c"));
     let mut gcc = Command::new("gcc");
-    gcc.args(["-static", "-O2", "-o"])
-        .arg(&binary)
-        .arg(source_dir().join("bench/getppid.c"));
-    timed(&mut gcc, 0).context("compiling getppid.c")?;
+    gcc.args(["-static", "-O2", "-o"]).arg(&binary).arg(&source);
+    timed(&mut gcc, 0).with_context(|| format!("compiling {}", source.display()))?;
     Ok(binary)
 }
 
+/// Runs a program that prints one number.
+fn number(command: &mut Command) -> Result<f64> {
+    let (_, outcome) = timed(command, 0)?;
+    let text = outcome.out();
+    text.trim()
+        .parse()
+        .with_context(|| format!("{command:?} printed {text:?}, not a number"))
+}
+
 fn getppid(options: &Options) -> Result<()> {
-    let program = bench_program()?;
-    let (mut ours, mut peers) = (Vec::new(), Vec::new());
+    let program = bench_program("getppid")?;
+    let bare = bench_program("bare-syscall")?;
+    let (mut ours, mut peers, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds.min(5) {
-        let (_, outcome) = timed(sprout::command()?.args(["run", "--"]).arg(&program), 0)?;
-        ours.push(
-            outcome
-                .out()
-                .trim()
-                .parse()
-                .context("getppid printed no number")?,
-        );
-        let (_, outcome) = timed(&mut Command::new(&program), 0)?;
-        peers.push(
-            outcome
-                .out()
-                .trim()
-                .parse()
-                .context("getppid printed no number")?,
-        );
+        ours.push(number(
+            sprout::command()?.args(["run", "--"]).arg(&program),
+        )?);
+        peers.push(number(&mut Command::new(&program))?);
+        floor.push(number(&mut Command::new(&bare))?);
     }
-    row(
-        "system call (getppid)",
-        median(&mut ours),
-        median(&mut peers),
+    let (our_time, peer_time) = (median(&mut ours), median(&mut peers));
+    row("system call (getppid)", our_time, peer_time, "ns");
+    lone_row(
+        "    of it, this host's KVM (a bare guest)",
+        median(&mut floor),
         "ns",
     );
     Ok(())
