@@ -17,7 +17,8 @@ use crate::mapping::Mapping;
 pub fn settle(path: &Path) -> io::Result<u64> {
     let file = File::open(path)?;
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let target = length as u64 / sprout_abi::layout::HUGE_PAGE_SIZE * sprout_abi::layout::HUGE_PAGE_SIZE;
+    let target =
+        length as u64 / sprout_abi::layout::HUGE_PAGE_SIZE * sprout_abi::layout::HUGE_PAGE_SIZE;
     let before = touch(&file, length)?;
     if before >= target {
         return Ok(before);

@@ -27,7 +27,7 @@ impl<'a> Symbols<'a> {
         };
         let mut functions: Vec<_> = file
             .symbols()
-            .filter(|symbol| symbol.kind() == object::SymbolKind::Text && symbol.address() != 0)
+            .filter(|symbol| is_code(symbol.kind()) && symbol.address() != 0)
             .filter_map(|symbol| Some((symbol.address(), symbol.name().ok()?)))
             .collect();
         functions.sort_unstable();
@@ -103,6 +103,12 @@ impl<'a> Symbols<'a> {
         }
         text
     }
+}
+
+/// Functions, and the labels of assembly, which have no type.
+fn is_code(kind: object::SymbolKind) -> bool {
+    use object::SymbolKind::{Label, Text, Unknown};
+    matches!(kind, Text | Label | Unknown)
 }
 
 fn debug_context<'a>(

@@ -5,7 +5,7 @@
 //! | `manifest.json` | versions, what the host must offer, digests of everything |
 //! | `state.bin` | vCPU and device state |
 //! | `memory` | RAM, sparse, mapped as it is |
-//! | `working-set` | pages an earlier restored guest wrote, ascending |
+//! | `working-set` | pages an earlier restored guest touched, ascending |
 //!
 //! A snapshot is taken in the guest's WAIT with the READY flag and nowhere else. It appears under
 //! its name all at once or not at all ([`write`]). [`Snapshot::open`] checks what can be checked
@@ -162,6 +162,13 @@ impl Snapshot {
                 })?;
         }
         Ok(())
+    }
+
+    /// Asks for the memory file's pages to leave the page cache.
+    pub(crate) fn drop_from_cache(&self) {
+        use std::os::fd::AsRawFd;
+        // SAFETY: advice about a descriptor; no memory is involved. It may be ignored.
+        unsafe { libc::posix_fadvise(self.memory.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
     }
 
     /// The manifest.

@@ -90,7 +90,14 @@ impl Shell {
 }
 
 impl Vm {
-    /// Copies the pages of a working set ahead of the guest's writes.
+    /// Makes faults read single pages, so that the pages present are those that were touched.
+    pub(crate) fn read_page_by_page(&self) {
+        let ram = self.memory.ram_mapping();
+        // A kernel that ignores it gives a larger working set, not a wrong one.
+        let _ = ram.advise(0, ram.size(), libc::MADV_RANDOM);
+    }
+
+    /// Makes this guest's own copies of the pages of a working set, ahead of its touching them.
     pub fn prefault(&self, set: &WorkingSet) {
         for run in set.runs() {
             let (offset, length) = (run.start as usize * 4096, run.len() * 4096);

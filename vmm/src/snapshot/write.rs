@@ -14,6 +14,7 @@ use super::{
     MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError, WORKING_SET_FILE, memory_file,
 };
 use crate::backend::buffered::Buffered;
+use crate::page_cache;
 use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
 use crate::vm::{Stop, Vm, VmError};
@@ -55,7 +56,11 @@ impl Vm {
     ) -> Result<Manifest, VmError> {
         let staging = Staging::beside(target)?;
         let mut manifest = self.stage(&staging, description)?;
-        match rehearse(staging.path(), request) {
+        let rehearsal = rehearse(staging.path(), request);
+        // Its reads page by page left small folios behind.
+        let memory = staging.path().join(MEMORY_FILE);
+        page_cache::settle(&memory).map_err(SnapshotError::io("read", &memory))?;
+        match rehearsal {
             Ok(set) => {
                 let bytes = set.encode();
                 staging.write(WORKING_SET_FILE, &bytes)?;
@@ -139,10 +144,15 @@ fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), Snapshot
     staging.write(MANIFEST_FILE, &json)
 }
 
-/// Has an instance of the snapshot in `directory` answer a request; the pages it wrote.
+/// Has an instance of the snapshot in `directory` answer a request; the pages it touched.
+///
+/// The memory file is dropped from the page cache first and read without read-ahead: a fault then
+/// maps the page that is touched and none of its neighbours.
 fn rehearse(directory: &Path, request: &[u8]) -> Result<WorkingSet, VmError> {
     let snapshot = Snapshot::open(directory)?;
+    snapshot.drop_from_cache();
     let mut vm = Shell::new()?.prepare(&snapshot)?;
+    vm.read_page_by_page();
     let request = vm.resume_with_request(0, request)?;
     let mut backend = Buffered::new([request])
         .with_first_request()
@@ -157,6 +167,6 @@ fn rehearse(directory: &Path, request: &[u8]) -> Result<WorkingSet, VmError> {
         }
     }
     let memory = vm.memory();
-    WorkingSet::written_pages(memory.ram_host_address(), memory.ram_size())
-        .map_err(VmError::io("read which pages were written"))
+    WorkingSet::present_pages(memory.ram_host_address(), memory.ram_size())
+        .map_err(VmError::io("read which pages were touched"))
 }
