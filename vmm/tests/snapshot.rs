@@ -140,7 +140,14 @@ fn a_rehearsal_finds_the_working_set() {
     vm.prefault(&set);
     let memory = vm.memory();
     let present = WorkingSet::present_pages(memory.ram_host_address(), memory.ram_size()).unwrap();
-    assert_eq!(present, set);
+    for run in set.runs() {
+        assert!(
+            present
+                .runs()
+                .iter()
+                .any(|other| other.start <= run.start && run.end <= other.end)
+        );
+    }
 }
 
 #[test]

@@ -15,6 +15,10 @@ use super::{SnapshotError, WORKING_SET_FILE, read_bounded};
 
 const PAGE: u64 = 4096;
 
+/// KVM's shadow MMU looks at so many neighbours of a page that faults, up to the first that is not
+/// present (`PTE_PREFETCH_NUM`).
+const GROUP: u32 = 8;
+
 // Bits of /proc/PID/pagemap (admin-guide/mm/pagemap.rst).
 const PRESENT: u64 = 1 << 63;
 
@@ -44,6 +48,19 @@ impl WorkingSet {
             Some(run) if run.end == page => run.end += 1,
             _ => self.runs.push(page..page.saturating_add(1)),
         }
+    }
+
+    /// The set with the neighbours of each page: aligned groups of [`GROUP`].
+    pub fn with_neighbours(&self) -> Self {
+        let mut wide = Self::default();
+        for run in &self.runs {
+            let group = run.start / GROUP * GROUP..run.end.next_multiple_of(GROUP);
+            match wide.runs.last_mut() {
+                Some(last) if last.end >= group.start => last.end = last.end.max(group.end),
+                _ => wide.runs.push(group),
+            }
+        }
+        wide
     }
 
     /// Runs of pages.
@@ -116,7 +133,16 @@ mod tests {
         let set = WorkingSet::present_pages(mapping.as_ptr() as u64, 2 << 20).unwrap();
         assert_eq!(set.runs(), [3..5, 100..101]);
         assert_eq!(set.len(), 3);
+        assert_eq!(set.with_neighbours().runs(), [0..8, 96..104]);
         assert_eq!(WorkingSet::decode(&set.encode(), 2 << 20), Some(set));
+    }
+
+    #[test]
+    fn groups_that_touch_become_one_run() {
+        let set = WorkingSet {
+            runs: vec![1..3, 6..9, 17..18, 40..41],
+        };
+        assert_eq!(set.with_neighbours().runs(), [0..24, 40..48]);
     }
 
     #[test]

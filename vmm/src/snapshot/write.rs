@@ -62,7 +62,7 @@ impl Vm {
         page_cache::settle(&memory).map_err(SnapshotError::io("read", &memory))?;
         match rehearsal {
             Ok(set) => {
-                let bytes = set.encode();
+                let bytes = set.with_neighbours().encode();
                 staging.write(WORKING_SET_FILE, &bytes)?;
                 manifest.working_set = Part::of_bytes(&bytes);
                 write_manifest(&staging, &manifest)?;
