@@ -21,12 +21,12 @@ const KERNEL_SPAN: u64 = 1 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The file could not be read.
-    #[error("cannot read the kernel {path}: {source}")]
+    #[error("cannot read the kernel {path}: {cause}")]
     Read {
         /// The file.
         path: String,
         /// The system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Not an ELF file, or a damaged one.
     #[error("the kernel is no intact ELF file: {0}")]
@@ -80,9 +80,9 @@ impl Kernel {
 
     /// A sentry from a file (`--kernel`).
     pub fn from_file(path: &Path) -> Result<Self, KernelError> {
-        let bytes = std::fs::read(path).map_err(|source| KernelError::Read {
+        let bytes = std::fs::read(path).map_err(|cause| KernelError::Read {
             path: path.display().to_string(),
-            source,
+            cause,
         })?;
         Self::parse(bytes)
     }

@@ -35,12 +35,12 @@ pub enum MemoryError {
         size: u64,
     },
     /// Mapping failed.
-    #[error("cannot map {what}: {source}")]
+    #[error("cannot map {what}: {cause}")]
     Map {
         /// What was to be mapped.
         what: String,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// An image is larger than a slot.
     #[error("image {} has {size} bytes; at most {IMAGE_STRIDE} fit a slot", path.display())]
@@ -66,7 +66,7 @@ pub enum MemoryError {
 impl MemoryError {
     fn map(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
-        move |source| Self::Map { what, source }
+        move |cause| Self::Map { what, cause }
     }
 }
 
@@ -290,7 +290,7 @@ fn checked_ram_size(size: u64) -> Result<usize, MemoryError> {
 fn view(mappings: &[(u64, &Mapping, i32)]) -> Result<GuestMemoryMmap<()>, MemoryError> {
     let invalid = |error: &dyn std::fmt::Display| MemoryError::Map {
         what: "the view of guest memory".into(),
-        source: io::Error::other(error.to_string()),
+        cause: io::Error::other(error.to_string()),
     };
     if mappings.is_empty() {
         return Ok(GuestMemoryMmap::new());

@@ -46,23 +46,23 @@ pub enum VmError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// A KVM call failed.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {cause}")]
     Kvm {
         /// What was tried.
         action: &'static str,
         /// KVM's reason.
-        source: kvm_ioctls::Error,
+        cause: kvm_ioctls::Error,
     },
     /// The host has no random numbers.
     #[error("the host's random number generator failed: {0}")]
     Entropy(getrandom::Error),
     /// A system call of the VMM failed.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {cause}")]
     Io {
         /// What was tried.
         action: &'static str,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The guest broke the contract or crashed; the text names its registers.
     #[error("the guest stopped: {reason}\n{registers}")]
@@ -77,12 +77,12 @@ pub enum VmError {
 impl VmError {
     /// Wraps the error of a KVM call.
     pub(crate) fn kvm(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Self {
-        move |source| Self::Kvm { action, source }
+        move |cause| Self::Kvm { action, cause }
     }
 
     /// Wraps the error of a system call.
     pub(crate) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { action, source }
+        move |cause| Self::Io { action, cause }
     }
 }
 
@@ -276,7 +276,7 @@ impl Vm {
             Err(error) => Err(VmError::kvm("complete the guest's port write")(error)),
             Ok(()) => Err(VmError::Kvm {
                 action: "complete the guest's port write",
-                source: kvm_ioctls::Error::new(libc::EBUSY),
+                cause: kvm_ioctls::Error::new(libc::EBUSY),
             }),
         }
     }

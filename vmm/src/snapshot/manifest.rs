@@ -105,7 +105,7 @@ impl Manifest {
     pub fn read(directory: &Path) -> Result<Self, SnapshotError> {
         let path = directory.join(MANIFEST_FILE);
         let bytes = read_bounded(&path).map_err(|error| match error {
-            SnapshotError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            SnapshotError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound => {
                 SnapshotError::Missing(directory.to_owned())
             }
             other => other,

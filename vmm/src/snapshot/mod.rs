@@ -42,14 +42,14 @@ const METADATA_MAX: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// A file operation failed.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// On which file.
         path: PathBuf,
         /// The system's reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// There is no snapshot.
     #[error("there is no snapshot at {}", .0.display())]
@@ -77,10 +77,10 @@ pub enum SnapshotError {
 
 impl SnapshotError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
+        move |cause| Self::Io {
             action,
             path: path.to_owned(),
-            source,
+            cause,
         }
     }
 }

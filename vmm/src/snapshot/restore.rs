@@ -119,7 +119,7 @@ impl Vm {
         };
         let mut bytes = notice.encode().map_err(|error| VmError::Io {
             action: "write the notice of the restore",
-            source: std::io::Error::other(error),
+            cause: std::io::Error::other(error),
         })?;
         bytes.extend_from_slice(request);
         Ok(bytes)
@@ -147,7 +147,7 @@ impl Vm {
             .write_obj(Wire(info), GuestAddress(RESTORE_INFO_GPA))
             .map_err(|error| VmError::Io {
                 action: "write the restore information",
-                source: std::io::Error::other(error),
+                cause: std::io::Error::other(error),
             })?;
         let events = event::RESTORED | event::REQUEST;
         hypercall::complete(&self.memory, wait.request, events.cast_signed())?;

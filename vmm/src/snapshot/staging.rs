@@ -19,8 +19,8 @@ impl Staging {
     /// Makes a directory beside `target`.
     pub fn beside(target: &Path) -> Result<Self, SnapshotError> {
         let no_name = || {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "it has no name");
-            SnapshotError::io("create", target)(source)
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "it has no name");
+            SnapshotError::io("create", target)(cause)
         };
         let name = target.file_name().ok_or_else(no_name)?;
         let parent = target.parent().ok_or_else(no_name)?;

@@ -36,14 +36,14 @@ pub struct VcpuState {
 
 /// Saving or setting state failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action}: {source}")]
+#[error("cannot {action}: {cause}")]
 pub struct StateError {
     action: &'static str,
-    source: kvm_ioctls::Error,
+    cause: kvm_ioctls::Error,
 }
 
 fn failed(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> StateError {
-    move |source| StateError { action, source }
+    move |cause| StateError { action, cause }
 }
 
 impl VcpuState {
