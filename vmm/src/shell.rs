@@ -23,7 +23,7 @@ const RAM_SLOT: u32 = 0;
 pub struct Shell {
     pub(crate) vcpu: VcpuFd,
     vm: VmFd,
-    _kvm: Kvm,
+    pub(crate) kvm: Kvm,
     pub(crate) cpuid: CpuId,
     pub(crate) tsc: Tsc,
     software: bool,
@@ -33,8 +33,12 @@ pub struct Shell {
 impl Shell {
     /// Opens `/dev/kvm` and creates the VM and its vCPU.
     pub fn new() -> Result<Self, VmError> {
+        Self::with(host::open_kvm()?)
+    }
+
+    /// Creates the VM and its vCPU.
+    pub fn with(kvm: Kvm) -> Result<Self, VmError> {
         let start = Instant::now();
-        let kvm = host::open_kvm()?;
         let vm = kvm.create_vm().map_err(VmError::kvm("create a VM"))?;
         let supported = kvm
             .get_supported_cpuid(cpuid::MAX_ENTRIES)
@@ -48,7 +52,7 @@ impl Shell {
         Ok(Self {
             vcpu,
             vm,
-            _kvm: kvm,
+            kvm,
             cpuid,
             tsc,
             software,

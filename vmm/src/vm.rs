@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use kvm_bindings::{KVM_EXIT_EXCEPTION, KVM_EXIT_INTERNAL_ERROR};
-use kvm_ioctls::VcpuExit;
+use kvm_ioctls::{Kvm, VcpuExit};
 use sprout_abi::hypercall::{event, wait_flags};
 use sprout_abi::layout::{DOORBELL_PORT, PREEMPT_VECTOR};
 
@@ -164,6 +164,11 @@ impl Vm {
     /// Guest memory.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// Ends the VM; what is left is the open device, for another one.
+    pub fn into_kvm(self) -> Kvm {
+        self.shell.kvm
     }
 
     /// KVM's counters of the vCPU.

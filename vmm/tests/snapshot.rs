@@ -16,8 +16,8 @@ use sprout_vmm::snapshot::working_set::WorkingSet;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
-use sprout_vmm::worker;
 use sprout_vmm::worker::protocol::{self, Assign, Done, FromWorker, Outcome, Seed, ToWorker};
+use sprout_vmm::worker::{self, Jail};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Waits for a request, receives it, sends it back with its events' byte in front, again and again.
@@ -271,7 +271,7 @@ fn a_worker_serves_one_request() {
     take(&target);
     for prepare in [false, true] {
         let (gateway, theirs) = UnixStream::pair().unwrap();
-        let worker = std::thread::spawn(move || worker::serve(&theirs));
+        let worker = std::thread::spawn(move || worker::serve(&theirs, Jail::Open));
         assert_eq!(
             protocol::receive::<FromWorker>(&gateway).unwrap(),
             FromWorker::Ready
@@ -314,7 +314,7 @@ fn a_worker_serves_one_request() {
 #[test]
 fn a_worker_reports_a_seed_it_can_not_use() {
     let (gateway, theirs) = UnixStream::pair().unwrap();
-    let worker = std::thread::spawn(move || worker::serve(&theirs));
+    let worker = std::thread::spawn(move || worker::serve(&theirs, Jail::Open));
     assert_eq!(
         protocol::receive::<FromWorker>(&gateway).unwrap(),
         FromWorker::Ready

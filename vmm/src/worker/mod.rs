@@ -2,6 +2,7 @@
 //! told to, answers one request and exits.
 
 mod backend;
+mod jail;
 pub mod protocol;
 
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -30,16 +31,30 @@ pub fn serve_inherited() -> Result<(), ProtocolError> {
     // SAFETY: the descriptor is open (checked) and was inherited for us; this is called once, at
     // the start of the worker process, so nobody else owns it.
     let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
-    serve(&socket)
+    serve(&socket, Jail::Enter)
+}
+
+/// Whether a worker gives up what it does not need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jail {
+    /// Before it says that it is ready: for a process of its own.
+    Enter,
+    /// Never: for a thread of a process that does other things, too.
+    Open,
 }
 
 /// Serves one request over `socket`. The socket's end before a request is a normal end.
-pub fn serve(socket: &UnixStream) -> Result<(), ProtocolError> {
+pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
     let shell = match Shell::new() {
         Ok(shell) => shell,
         Err(error) => return protocol::send(socket, &failed(&error)),
     };
     let create = shell.created_in();
+    if jail == Jail::Enter
+        && let Err(error) = jail::enter()
+    {
+        return protocol::send(socket, &failed(&error));
+    }
     protocol::send(socket, &FromWorker::Ready)?;
     let mut state = Guest::Shell(shell);
     loop {
@@ -82,7 +97,7 @@ impl Guest {
         let shell = match self {
             Self::Prepared(prepared) if prepared.seed == seed => return Ok(prepared),
             // A VM serves one guest in its life: another seed gets a VM of its own.
-            Self::Prepared(_) => Shell::new()?,
+            Self::Prepared(prepared) => Shell::with(prepared.vm.into_kvm())?,
             Self::Shell(shell) => shell,
         };
         let snapshot = Snapshot::open(&seed.snapshot_dir)?;
@@ -170,7 +185,7 @@ fn outcome(stop: Stop) -> Outcome {
     }
 }
 
-fn failed(error: &VmError) -> FromWorker {
+fn failed(error: &dyn std::error::Error) -> FromWorker {
     FromWorker::Done(Done {
         outcome: Outcome::Failed {
             error: error.to_string(),

@@ -1,0 +1,152 @@
+//! The worker's own jail: from here on the process can do what a worker does and nothing else.
+//!
+//! The guest has one way out, the hypercalls; should it ever take over the VMM through one, it finds
+//! itself without the system calls to go on: no program to start, no socket to open, no file to
+//! write, no memory to make executable, no ioctl but KVM's.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// The type byte of KVM's ioctls (`KVMIO`), where a request number has it.
+const KVM_IOCTL: u64 = 0xae << 8;
+const IOCTL_TYPE_MASK: u64 = 0xff << 8;
+
+/// System calls allowed with any arguments, and what the worker does with them.
+const ALLOWED: &[(i64, &str)] = &[
+    (libc::SYS_read, "the gateway's messages, snapshot files"),
+    (libc::SYS_recvfrom, "the gateway's messages"),
+    (libc::SYS_write, "messages to the gateway, diagnostics"),
+    (libc::SYS_sendto, "messages to the gateway"),
+    (libc::SYS_close, "files that are mapped"),
+    (libc::SYS_statx, "sizes of snapshot parts and images"),
+    (libc::SYS_fstat, "sizes of snapshot parts and images"),
+    (libc::SYS_lseek, "reading a whole file"),
+    (libc::SYS_pread64, "KVM's counters"),
+    (libc::SYS_munmap, "the allocator, mappings"),
+    (libc::SYS_mremap, "the allocator"),
+    (libc::SYS_brk, "the allocator"),
+    (libc::SYS_madvise, "prefaulting"),
+    (libc::SYS_ppoll, "waiting"),
+    (libc::SYS_timer_create, "the preemption timer"),
+    (libc::SYS_timer_settime, "the preemption timer"),
+    (libc::SYS_timer_delete, "the preemption timer"),
+    (libc::SYS_rt_sigaction, "the preemption timer"),
+    (libc::SYS_rt_sigprocmask, "creating the timer"),
+    (libc::SYS_rt_sigreturn, "the timer's handler"),
+    (libc::SYS_gettid, "the timer's thread"),
+    (libc::SYS_getrandom, "the guest's entropy"),
+    (libc::SYS_clock_gettime, "clocks, where the vDSO can't"),
+    (libc::SYS_futex, "locks of the standard library"),
+    (libc::SYS_sigaltstack, "the end of a thread"),
+    (
+        libc::SYS_restart_syscall,
+        "a call that a signal interrupted",
+    ),
+    (libc::SYS_exit, "the end"),
+    (libc::SYS_exit_group, "the end"),
+];
+
+/// The jail could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot jail the worker: {0}")]
+pub struct JailError(#[from] seccompiler::Error);
+
+/// Jails the calling process, which must have one thread.
+pub fn enter() -> Result<(), JailError> {
+    seccompiler::apply_filter(&program().map_err(seccompiler::Error::from)?)?;
+    Ok(())
+}
+
+fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
+        .iter()
+        .map(|(call, _)| (*call, Vec::new()))
+        .collect();
+    let only = |argument, mask, value| {
+        let compare = SeccompCmpOp::MaskedEq(mask);
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value)?;
+        Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(vec![condition])?])
+    };
+    let (executable, access) = (libc::PROT_EXEC as u64, libc::O_ACCMODE as u64);
+    rules.insert(libc::SYS_ioctl, only(1, IOCTL_TYPE_MASK, KVM_IOCTL)?);
+    rules.insert(libc::SYS_mmap, only(2, executable, 0)?);
+    rules.insert(libc::SYS_mprotect, only(2, executable, 0)?);
+    rules.insert(libc::SYS_openat, only(2, access, libc::O_RDONLY as u64)?);
+    SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        TargetArch::x86_64,
+    )?
+    .try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a child ends that enters the jail and then does `action`: exit status or signal.
+    fn fate<R>(action: fn() -> R) -> (i32, i32) {
+        let filter = program().unwrap();
+        // SAFETY: the child only applies the filter, makes the system calls of `action` and exits;
+        // it uses nothing another thread could have locked.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                let status = if seccompiler::apply_filter(&filter).is_ok() {
+                    7
+                } else {
+                    1
+                };
+                action();
+                libc::_exit(status);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            (libc::WEXITSTATUS(status), libc::WTERMSIG(status))
+        }
+    }
+
+    fn open(path: &std::ffi::CStr, flags: i32) {
+        // SAFETY: the path is NUL-terminated.
+        unsafe { libc::open(path.as_ptr(), flags) };
+    }
+
+    #[test]
+    fn what_a_worker_does_is_allowed() {
+        assert_eq!(fate(|| open(c"/dev/null", libc::O_RDONLY)), (7, 0));
+        // SAFETY: an ioctl on a closed descriptor does nothing.
+        assert_eq!(fate(|| unsafe { libc::ioctl(-1, 0xae80) }), (7, 0));
+    }
+
+    #[test]
+    fn anything_else_ends_the_process() {
+        let killed = (0, libc::SIGSYS);
+        assert_eq!(fate(|| open(c"/dev/null", libc::O_RDWR)), killed);
+        // SAFETY: none of these calls gets to do anything: the filter ends the process first.
+        unsafe {
+            assert_eq!(fate(|| libc::ioctl(0, libc::TIOCSTI as _)), killed);
+            assert_eq!(
+                fate(|| libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)),
+                killed
+            );
+            assert_eq!(fate(|| libc::fork()), killed);
+            assert_eq!(fate(|| libc::kill(0, 0)), killed);
+            let exec = || {
+                let empty = [std::ptr::null()];
+                libc::execve(c"/bin/true".as_ptr(), empty.as_ptr(), empty.as_ptr());
+            };
+            assert_eq!(fate(exec), killed);
+            let writable_code = || {
+                let protection = libc::PROT_WRITE | libc::PROT_EXEC;
+                let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+            };
+            assert_eq!(fate(writable_code), killed);
+        }
+    }
+}
