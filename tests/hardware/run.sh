@@ -37,7 +37,7 @@ fi
 run_native() { # with the arguments of the case in $dir
     set --
     while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
-    timeout 60 "programs/$program" "$@" >"$out/native" 2>/dev/null </dev/null
+    timeout -s KILL 60 "programs/$program" "$@" >"$out/native" 2>/dev/null </dev/null
 }
 
 show() { # show WHAT WANTED GOT
@@ -54,7 +54,7 @@ for dir in cases/*; do
     run_case() {
         set --
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
-        timeout 60 ./sprout run --memory 64M -- "programs/$program" "$@" \
+        timeout -s KILL 60 ./sprout run --memory 64M -- "programs/$program" "$@" \
             >"$out/stdout" 2>"$out/stderr" </dev/null
     }
     run_case
