@@ -31,6 +31,10 @@ const ALLOWED: &[(i64, &str)] = &[
     (libc::SYS_brk, "the allocator"),
     (libc::SYS_madvise, "prefaulting"),
     (libc::SYS_ppoll, "waiting"),
+    (
+        libc::SYS_poll,
+        "waiting for /dev/random, which a static binary's getrandom falls back to",
+    ),
     (libc::SYS_timer_create, "the preemption timer"),
     (libc::SYS_timer_settime, "the preemption timer"),
     (libc::SYS_timer_delete, "the preemption timer"),
