@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::mm::AddressSpace;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// One buffer of a program: address and bytes. A claim until it is copied through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +14,63 @@ pub struct UserRange {
     pub len: u64,
 }
 
+/// How far a transfer has come through a program's buffers.
+struct Cursor<'a> {
+    space: &'a AddressSpace,
+    ranges: Vec<UserRange>,
+    current: usize,
+    /// Bytes of the current range that are done.
+    in_range: u64,
+}
+
+impl Cursor<'_> {
+    /// Moves `want` bytes, of which the ranges must have that many left. `copy` moves the bytes
+    /// `from..to` of the transfer at an address and tells how many went before a fault. EFAULT only
+    /// if nothing could be moved.
+    fn advance(
+        &mut self,
+        want: usize,
+        mut copy: impl FnMut(&AddressSpace, u64, Range<usize>) -> usize,
+    ) -> Result<usize> {
+        let mut moved = 0;
+        while moved < want {
+            let range = self.ranges[self.current];
+            let n = (want - moved).min((range.len - self.in_range) as usize);
+            let copied = copy(self.space, range.addr + self.in_range, moved..moved + n);
+            moved += copied;
+            self.in_range += copied as u64;
+            if copied < n {
+                if moved == 0 {
+                    return Err(Errno::EFAULT);
+                }
+                break;
+            }
+            if self.in_range == range.len {
+                self.current += 1;
+                self.in_range = 0;
+            }
+        }
+        Ok(moved)
+    }
+}
+
 enum Place<'a, B> {
     Kernel(B),
-    User {
-        space: &'a AddressSpace,
-        ranges: Vec<UserRange>,
-        current: usize,
-    },
+    User(Cursor<'a>),
+}
+
+impl<'a, B> Place<'a, B> {
+    /// A program's buffers, and their total.
+    fn user(space: &'a AddressSpace, mut ranges: Vec<UserRange>) -> (Self, usize) {
+        let total = clamp(&mut ranges);
+        let cursor = Cursor {
+            space,
+            ranges,
+            current: 0,
+            in_range: 0,
+        };
+        (Place::User(cursor), total)
+    }
 }
 
 /// Where a read puts its bytes.
@@ -27,7 +78,6 @@ pub struct Destination<'a> {
     place: Place<'a, &'a mut [u8]>,
     done: usize,
     total: usize,
-    in_range: u64,
 }
 
 /// Where a write gets its bytes.
@@ -35,7 +85,6 @@ pub struct Source<'a> {
     place: Place<'a, &'a [u8]>,
     done: usize,
     total: usize,
-    in_range: u64,
 }
 
 /// Longest single transfer, as Linux: `MAX_RW_COUNT`.
@@ -60,22 +109,16 @@ impl<'a> Destination<'a> {
             place: Place::Kernel(buffer),
             done: 0,
             total,
-            in_range: 0,
         }
     }
 
     /// Into a program's buffers, in order.
-    pub fn user(space: &'a AddressSpace, mut ranges: Vec<UserRange>) -> Self {
-        let total = clamp(&mut ranges);
+    pub fn user(space: &'a AddressSpace, ranges: Vec<UserRange>) -> Self {
+        let (place, total) = Place::user(space, ranges);
         Destination {
-            place: Place::User {
-                space,
-                ranges,
-                current: 0,
-            },
+            place,
             done: 0,
             total,
-            in_range: 0,
         }
     }
 
@@ -92,36 +135,15 @@ impl<'a> Destination<'a> {
     /// Puts as much of `bytes` as fits and can be written; EFAULT only if nothing could.
     pub fn put(&mut self, bytes: &[u8]) -> Result<usize> {
         let want = bytes.len().min(self.remaining());
-        let mut put = 0;
-        match &mut self.place {
+        let put = match &mut self.place {
             Place::Kernel(buffer) => {
                 buffer[self.done..self.done + want].copy_from_slice(&bytes[..want]);
-                put = want;
+                want
             }
-            Place::User {
-                space,
-                ranges,
-                current,
-            } => {
-                while put < want {
-                    let range = ranges[*current];
-                    let n = (want - put).min((range.len - self.in_range) as usize);
-                    let copied = space.write_some(range.addr + self.in_range, &bytes[put..put + n]);
-                    put += copied;
-                    self.in_range += copied as u64;
-                    if copied < n {
-                        if put == 0 {
-                            return Err(Errno::EFAULT);
-                        }
-                        break;
-                    }
-                    if self.in_range == range.len {
-                        *current += 1;
-                        self.in_range = 0;
-                    }
-                }
-            }
-        }
+            Place::User(cursor) => cursor.advance(want, |space, addr, part| {
+                space.write_some(addr, &bytes[part])
+            })?,
+        };
         self.done += put;
         Ok(put)
     }
@@ -155,22 +177,16 @@ impl<'a> Source<'a> {
             place: Place::Kernel(buffer),
             done: 0,
             total,
-            in_range: 0,
         }
     }
 
     /// From a program's buffers, in order.
-    pub fn user(space: &'a AddressSpace, mut ranges: Vec<UserRange>) -> Self {
-        let total = clamp(&mut ranges);
+    pub fn user(space: &'a AddressSpace, ranges: Vec<UserRange>) -> Self {
+        let (place, total) = Place::user(space, ranges);
         Source {
-            place: Place::User {
-                space,
-                ranges,
-                current: 0,
-            },
+            place,
             done: 0,
             total,
-            in_range: 0,
         }
     }
 
@@ -187,37 +203,15 @@ impl<'a> Source<'a> {
     /// Takes up to `bytes.len()` bytes; EFAULT only if nothing could be read.
     pub fn take(&mut self, bytes: &mut [u8]) -> Result<usize> {
         let want = bytes.len().min(self.remaining());
-        let mut taken = 0;
-        match &mut self.place {
+        let taken = match &mut self.place {
             Place::Kernel(buffer) => {
                 bytes[..want].copy_from_slice(&buffer[self.done..self.done + want]);
-                taken = want;
+                want
             }
-            Place::User {
-                space,
-                ranges,
-                current,
-            } => {
-                while taken < want {
-                    let range = ranges[*current];
-                    let n = (want - taken).min((range.len - self.in_range) as usize);
-                    let copied =
-                        space.read_some(range.addr + self.in_range, &mut bytes[taken..taken + n]);
-                    taken += copied;
-                    self.in_range += copied as u64;
-                    if copied < n {
-                        if taken == 0 {
-                            return Err(Errno::EFAULT);
-                        }
-                        break;
-                    }
-                    if self.in_range == range.len {
-                        *current += 1;
-                        self.in_range = 0;
-                    }
-                }
-            }
-        }
+            Place::User(cursor) => cursor.advance(want, |space, addr, part| {
+                space.read_some(addr, &mut bytes[part])
+            })?,
+        };
         self.done += taken;
         Ok(taken)
     }
@@ -225,15 +219,15 @@ impl<'a> Source<'a> {
     /// As [`Source::take`], but what it took can be taken again: for a write that may turn out to
     /// have to wait.
     pub fn peek(&mut self, bytes: &mut [u8]) -> Result<usize> {
-        let (done, in_range) = (self.done, self.in_range);
-        let first = match &self.place {
-            Place::Kernel(_) => 0,
-            Place::User { current, .. } => *current,
+        let done = self.done;
+        let position = match &self.place {
+            Place::Kernel(_) => (0, 0),
+            Place::User(cursor) => (cursor.current, cursor.in_range),
         };
         let taken = self.take(bytes);
-        (self.done, self.in_range) = (done, in_range);
-        if let Place::User { current, .. } = &mut self.place {
-            *current = first;
+        self.done = done;
+        if let Place::User(cursor) = &mut self.place {
+            (cursor.current, cursor.in_range) = position;
         }
         taken
     }
@@ -244,25 +238,5 @@ impl<'a> Source<'a> {
         let n = self.take(&mut bytes)?;
         bytes.truncate(n);
         Ok(bytes)
-    }
-
-    /// The user ranges not yet taken, when this is a user source: for hypercalls that read them in
-    /// place.
-    pub fn user_ranges(&self) -> Option<(&'a AddressSpace, Vec<UserRange>)> {
-        match &self.place {
-            Place::Kernel(_) => None,
-            Place::User {
-                space,
-                ranges,
-                current,
-            } => {
-                let mut rest: Vec<UserRange> = ranges[*current..].to_vec();
-                if let Some(first) = rest.first_mut() {
-                    first.addr += self.in_range;
-                    first.len -= self.in_range;
-                }
-                Some((space, rest))
-            }
-        }
     }
 }

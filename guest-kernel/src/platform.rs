@@ -10,7 +10,7 @@ mod imp {
     use crate::arch;
     use crate::errno::{Errno, Result};
     use core::sync::atomic::Ordering;
-    use sprout_abi::boot::{BootInfo, ClockReading, RestoreInfo, SharedPage};
+    use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
     use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, number};
 
     fn call(number: u32, args: [u64; 6]) -> Result<u64> {
@@ -43,12 +43,7 @@ mod imp {
 
     /// Writes kernel memory to a console stream; returns bytes taken.
     pub fn console_write(stream: u64, bytes: &[u8]) -> Result<usize> {
-        console_write_segments(stream, &[segment(bytes)])
-    }
-
-    /// Writes guest-physical ranges to a console stream.
-    pub fn console_write_segments(stream: u64, segments: &[Segment]) -> Result<usize> {
-        call_with_segments(number::CONSOLE_WRITE, segments, stream).map(|n| n as usize)
+        call_with_segments(number::CONSOLE_WRITE, &[segment(bytes)], stream).map(|n| n as usize)
     }
 
     /// Reads standard input without blocking; 0: end of file; EAGAIN: nothing now.
@@ -61,32 +56,14 @@ mod imp {
         call_with_segments(number::CHANNEL_RECV, &[segment(bytes)], 0).map(|n| n as usize)
     }
 
-    /// Receives request bytes straight into guest-physical ranges.
-    pub fn channel_recv_segments(segments: &[Segment]) -> Result<usize> {
-        call_with_segments(number::CHANNEL_RECV, segments, 0).map(|n| n as usize)
-    }
-
     /// Sends response bytes; returns bytes taken.
     pub fn channel_send(bytes: &[u8]) -> Result<usize> {
         call_with_segments(number::CHANNEL_SEND, &[segment(bytes)], 0).map(|n| n as usize)
     }
 
-    /// Sends response bytes straight from guest-physical ranges.
-    pub fn channel_send_segments(segments: &[Segment]) -> Result<usize> {
-        call_with_segments(number::CHANNEL_SEND, segments, 0).map(|n| n as usize)
-    }
-
     /// Idles until an event of `interest`, or `deadline_ns`; returns `hypercall::event` bits.
     pub fn wait(deadline_ns: u64, flags: u64, interest: u64) -> u64 {
         call(number::WAIT, [deadline_ns, flags, interest, 0, 0, 0]).unwrap_or(0)
-    }
-
-    /// A fresh reading of the host's clocks.
-    pub fn clock_read() -> Result<ClockReading> {
-        let reading = ClockReading::default();
-        let gpa = arch::kernel_gpa(core::ptr::from_ref(&reading).addr() as u64);
-        call(number::CLOCK_READ, [gpa, 0, 0, 0, 0, 0])?;
-        Ok(core::hint::black_box(reading))
     }
 
     /// Ends the VM with the program's exit status and fatal signal (or 0).
@@ -110,12 +87,6 @@ mod imp {
     pub fn stats(lines: &[u8]) {
         let lines = segment(lines);
         let _ = call(number::STATS, [lines.gpa, lines.len, 0, 0, 0, 0]);
-    }
-
-    /// One audit line.
-    pub fn audit(line: &[u8]) {
-        let line = segment(line);
-        let _ = call(number::AUDIT, [line.gpa, line.len, 0, 0, 0, 0]);
     }
 
     /// What the VMM wrote before the first run.
