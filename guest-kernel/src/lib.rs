@@ -13,20 +13,12 @@
 //!
 //! # Lock order
 //!
-//! A lock may be taken while holding one above it, never the other way round; wakers run without
+//! Every lock has a rank, and may be taken only while those held have lower ones; [`sync::Rank`]
+//! lists them in order, and builds with debug assertions panic at the first lock taken out of it.
+//! In short: open file description (offset), process table, process (timers, signals, threads),
+//! thread, futexes, descriptor table, address space, mounts, directory then inode, epoll, state of a
+//! pipe or socket, wait queue, timers, run queue, clock, heap, frame allocator. Wakers run without
 //! the queue's lock (see [`wait`]).
-//!
-//! 1. process table
-//! 2. process (signals, children)
-//! 3. file descriptor table
-//! 4. open file description (offset)
-//! 5. address space
-//! 6. directory, then inode
-//! 7. pipe, socket, epoll, eventfd, timer state
-//! 8. wait queue
-//! 9. run queue
-//! 10. heap
-//! 11. frame allocator
 
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)]

@@ -1,17 +1,20 @@
 //! The random number generator behind getrandom, /dev/urandom and AT_RANDOM: ChaCha20 with fast key
 //! erasure (as Linux's `drivers/char/random.c`), seeded by the host at boot and again at restore.
 
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 
 struct Generator {
     key: [u32; 8],
     seeded: bool,
 }
 
-static GENERATOR: Lock<Generator> = Lock::new(Generator {
-    key: [0; 8],
-    seeded: false,
-});
+static GENERATOR: Lock<Generator> = Lock::new(
+    Rank::Random,
+    Generator {
+        key: [0; 8],
+        seeded: false,
+    },
+);
 
 /// Mixes host randomness into the key. What was drawn before can't be computed from what is drawn
 /// after, nor the other way round if `entropy` is unknown.

@@ -2,7 +2,8 @@
 //!
 //! The kernel is not preemptible and never blocks (switches tasks) while it holds a [`Lock`], so on
 //! one vCPU a lock that is found taken can only be taken by this very control flow: a bug, reported
-//! as a panic instead of a hang. Several vCPUs will spin here.
+//! as a panic instead of a hang. Several vCPUs will spin here. The order in which locks may be taken
+//! is the order of [`Rank`]; debug builds check it.
 
 #![allow(unsafe_code)]
 
@@ -10,9 +11,15 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+mod order;
+
+pub use order::Rank;
+
 /// Mutual exclusion around a value.
 pub struct Lock<T: ?Sized> {
     taken: AtomicBool,
+    #[cfg(debug_assertions)]
+    holder: order::Holder,
     value: UnsafeCell<T>,
 }
 
@@ -22,10 +29,13 @@ unsafe impl<T: ?Sized + Send> Send for Lock<T> {}
 unsafe impl<T: ?Sized + Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
-    /// A free lock around `value`.
-    pub const fn new(value: T) -> Self {
+    /// A free lock around `value`, taken in the order of `rank`.
+    #[cfg_attr(not(debug_assertions), allow(unused_variables))]
+    pub const fn new(rank: Rank, value: T) -> Self {
         Lock {
             taken: AtomicBool::new(false),
+            #[cfg(debug_assertions)]
+            holder: order::Holder::new(rank),
             value: UnsafeCell::new(value),
         }
     }
@@ -40,18 +50,29 @@ impl<T: ?Sized> Lock<T> {
     /// Takes the lock.
     #[track_caller]
     pub fn lock(&self) -> LockGuard<'_, T> {
+        #[cfg(debug_assertions)]
+        self.holder.check(core::panic::Location::caller());
         match self.try_lock() {
             Some(guard) => guard,
             None => self.contended(),
         }
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free; never waits, so in any order.
+    #[track_caller]
     pub fn try_lock(&self) -> Option<LockGuard<'_, T>> {
         self.taken
             .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .ok()
-            .map(|_| LockGuard { lock: self })
+            .ok()?;
+        #[cfg(debug_assertions)]
+        self.holder
+            .taken(self.address(), core::panic::Location::caller());
+        Some(LockGuard { lock: self })
+    }
+
+    #[cfg(debug_assertions)]
+    fn address(&self) -> usize {
+        (&raw const self.taken).addr()
     }
 
     #[cold]
@@ -62,6 +83,7 @@ impl<T: ?Sized> Lock<T> {
     }
 
     #[cold]
+    #[track_caller]
     #[cfg(not(target_os = "none"))]
     fn contended(&self) -> LockGuard<'_, T> {
         // Host unit tests run in parallel threads: wait, but not for ever.
@@ -72,12 +94,6 @@ impl<T: ?Sized> Lock<T> {
             }
         }
         panic!("lock taken for ten seconds: taken twice by one control flow?")
-    }
-}
-
-impl<T: Default> Default for Lock<T> {
-    fn default() -> Self {
-        Lock::new(T::default())
     }
 }
 
@@ -103,6 +119,8 @@ impl<T: ?Sized> DerefMut for LockGuard<'_, T> {
 
 impl<T: ?Sized> Drop for LockGuard<'_, T> {
     fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        self.lock.holder.freed(self.lock.address());
         self.lock.taken.store(false, Ordering::Release);
     }
 }

@@ -5,7 +5,7 @@
 //! in the queues of the files they watch in the same way. Wake-ups may be spurious: whoever is woken
 //! looks again.
 
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
@@ -63,25 +63,32 @@ struct Entry {
 }
 
 /// The wakers interested in one object.
-#[derive(Default)]
 pub struct WaitQueue {
     inner: Lock<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
     next: u64,
     entries: Vec<Entry>,
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        WaitQueue::new()
+    }
 }
 
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> Self {
         WaitQueue {
-            inner: Lock::new(Inner {
-                next: 0,
-                entries: Vec::new(),
-            }),
+            inner: Lock::new(
+                Rank::WaitQueue,
+                Inner {
+                    next: 0,
+                    entries: Vec::new(),
+                },
+            ),
         }
     }
 

@@ -83,8 +83,13 @@ fn native(case: &Case, program: &Path) -> Result<Outcome> {
 
 fn in_sentry(case: &Case, program: &PathBuf) -> Result<Outcome> {
     let mut command = sprout::command()?;
+    command.arg("run");
+    // Another sentry than the built-in one, as one with debug assertions.
+    if let Some(kernel) = std::env::var_os("SPROUT_TEST_KERNEL") {
+        command.arg("--kernel").arg(kernel);
+    }
     command
-        .args(["run", "--memory", MEMORY, "--"])
+        .args(["--memory", MEMORY, "--"])
         .arg(program)
         .args(&case.args);
     run(&mut command, DEADLINE)

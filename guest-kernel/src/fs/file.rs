@@ -10,13 +10,13 @@ use crate::fs::inotify::{self, mask};
 use crate::fs::locks;
 use crate::io::{Destination, Source};
 use crate::mm::{AddressSpace, FileMapping};
-use crate::sync::Lock;
+use crate::sync::{Lock, LockGuard, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 bitflags! {
     /// Flags of `open(2)` with x86-64's values.
@@ -116,7 +116,8 @@ pub trait File: Send + Sync {
 pub struct OpenFile {
     file: Arc<dyn File>,
     flags: AtomicU32,
-    offset: Lock<u64>,
+    offset: Lock<()>,
+    position: AtomicU64,
     path: Vec<u8>,
     directory: Option<InodeId>,
 }
@@ -148,7 +149,8 @@ impl OpenFile {
         let open = OpenFile {
             file,
             flags,
-            offset: Lock::new(0),
+            offset: Lock::new(Rank::OpenFile, ()),
+            position: AtomicU64::new(0),
             path,
             directory,
         };
@@ -214,7 +216,7 @@ impl OpenFile {
         if !self.file.seekable() {
             return self.file.read_at(dst, 0);
         }
-        let mut offset = self.offset.lock();
+        let mut offset = self.offset();
         let n = self.file.read_at(dst, *offset)?;
         *offset += n as u64;
         Ok(n)
@@ -229,7 +231,7 @@ impl OpenFile {
             return self.file.write_at(src, 0);
         }
         let n = {
-            let mut offset = self.offset.lock();
+            let mut offset = self.offset();
             if self.flags().contains(OpenFlags::APPEND) {
                 *offset = self.file.metadata()?.size;
             }
@@ -269,8 +271,45 @@ impl OpenFile {
     }
 
     /// The file offset, locked (lseek, getdents, sendfile).
-    pub fn offset(&self) -> crate::sync::LockGuard<'_, u64> {
-        self.offset.lock()
+    pub fn offset(&self) -> Offset<'_> {
+        let held = self.offset.lock();
+        Offset {
+            value: self.position(),
+            position: &self.position,
+            _held: held,
+        }
+    }
+
+    /// The file offset as it was before what may be going on now (/proc/PID/fdinfo, which can be
+    /// the very file that is being read).
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+}
+
+/// The locked offset of an open file; changes take effect when it is dropped.
+pub struct Offset<'a> {
+    value: u64,
+    position: &'a AtomicU64,
+    _held: LockGuard<'a, ()>,
+}
+
+impl core::ops::Deref for Offset<'_> {
+    type Target = u64;
+    fn deref(&self) -> &u64 {
+        &self.value
+    }
+}
+
+impl core::ops::DerefMut for Offset<'_> {
+    fn deref_mut(&mut self) -> &mut u64 {
+        &mut self.value
+    }
+}
+
+impl Drop for Offset<'_> {
+    fn drop(&mut self) {
+        self.position.store(self.value, Ordering::Relaxed);
     }
 }
 

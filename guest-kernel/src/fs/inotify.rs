@@ -8,7 +8,7 @@ use crate::fs::file::File;
 use crate::fs::inode::{DeviceNumber, FileKind, InodeId, Metadata};
 use crate::io::{Destination, Source};
 use crate::mm::AddressSpace;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -50,7 +50,7 @@ const MAX_QUEUED: usize = 16_384;
 const EVENT_SIZE: usize = 16;
 const FIONREAD: u32 = 0x541b;
 
-static INSTANCES: Lock<Vec<Weak<Inotify>>> = Lock::new(Vec::new());
+static INSTANCES: Lock<Vec<Weak<Inotify>>> = Lock::new(Rank::Registry, Vec::new());
 static WATCHES: AtomicUsize = AtomicUsize::new(0);
 
 struct Watch {
@@ -172,7 +172,7 @@ impl Inotify {
     pub fn new() -> Arc<Inotify> {
         let instance = Arc::new(Inotify {
             id: InodeId::anonymous(DeviceNumber::ANONYMOUS),
-            state: Lock::default(),
+            state: Lock::new(Rank::File, Default::default()),
             queue: WaitQueue::new(),
         });
         INSTANCES.lock().push(Arc::downgrade(&instance));

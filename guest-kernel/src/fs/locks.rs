@@ -6,7 +6,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::fd::TableId;
 use crate::fs::inode::InodeId;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -57,7 +57,7 @@ impl FileLock {
     }
 }
 
-static LOCKS: Lock<BTreeMap<InodeId, Vec<FileLock>>> = Lock::new(BTreeMap::new());
+static LOCKS: Lock<BTreeMap<InodeId, Vec<FileLock>>> = Lock::new(Rank::FileLocks, BTreeMap::new());
 static INODES: AtomicUsize = AtomicUsize::new(0);
 static QUEUE: WaitQueue = WaitQueue::new();
 

@@ -2,7 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::fs::inode::{FileKind, Inode, InodeId};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -23,7 +23,7 @@ pub struct Mount {
     pub source: &'static str,
 }
 
-static MOUNTS: Lock<Vec<Mount>> = Lock::new(Vec::new());
+static MOUNTS: Lock<Vec<Mount>> = Lock::new(Rank::Mounts, Vec::new());
 /// Number of the first mount; Linux numbers don't start at 1 either.
 const FIRST_ID: u32 = 21;
 

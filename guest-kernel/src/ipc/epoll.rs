@@ -14,7 +14,7 @@ use crate::fs::file::{File, OpenFile};
 use crate::fs::inode::Metadata;
 use crate::io::{Destination, Source};
 use crate::ipc::anon;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue, WaitToken, Wake};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
@@ -155,10 +155,13 @@ impl Epoll {
     pub fn new() -> Arc<Epoll> {
         Arc::new_cyclic(|me| Epoll {
             me: me.clone(),
-            state: Lock::new(State {
-                sweep_at: 64,
-                ..State::default()
-            }),
+            state: Lock::new(
+                Rank::Epoll,
+                State {
+                    sweep_at: 64,
+                    ..State::default()
+                },
+            ),
             waiting: WaitQueue::new(),
             polling: WaitQueue::new(),
         })
@@ -192,7 +195,7 @@ impl Epoll {
             events: AtomicU32::new(0),
             data: AtomicU64::new(0),
             queued: AtomicBool::new(false),
-            token: Lock::new(None),
+            token: Lock::new(Rank::WatchToken, None),
         });
         item.set(event);
         {

@@ -5,7 +5,7 @@ use crate::fs::file::File;
 use crate::fs::inode::Metadata;
 use crate::io::{Destination, Source};
 use crate::ipc::anon;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::vec::Vec;
 use core::any::Any;
@@ -24,7 +24,7 @@ impl EventFd {
     /// A counter at `initial`.
     pub fn new(initial: u32, semaphore: bool) -> EventFd {
         EventFd {
-            count: Lock::new(initial.into()),
+            count: Lock::new(Rank::File, initial.into()),
             semaphore,
             queue: WaitQueue::new(),
         }

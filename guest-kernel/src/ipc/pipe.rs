@@ -12,7 +12,7 @@ use crate::fs::inode::{DeviceNumber, FileKind, Inode, InodeId, Metadata};
 use crate::io::{Destination, Source};
 use crate::ipc::anon;
 use crate::mm::AddressSpace;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -99,7 +99,7 @@ impl Pipe {
         };
         let id = InodeId::anonymous(DeviceNumber::PIPES);
         Pipe {
-            state: Lock::new(state),
+            state: Lock::new(Rank::File, state),
             queue: WaitQueue::new(),
             id,
         }

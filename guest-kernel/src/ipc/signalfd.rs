@@ -174,12 +174,20 @@ impl File for SignalFd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Lock;
+    use crate::sync::{Lock, Rank};
 
-    #[derive(Default)]
     struct Fake {
         pending: Lock<Vec<SignalRecord>>,
         queue: WaitQueue,
+    }
+
+    impl Default for Fake {
+        fn default() -> Fake {
+            Fake {
+                pending: Lock::new(Rank::File, Vec::new()),
+                queue: WaitQueue::new(),
+            }
+        }
     }
 
     impl SignalSource for Fake {

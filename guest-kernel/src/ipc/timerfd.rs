@@ -10,7 +10,7 @@ use crate::fs::file::File;
 use crate::fs::inode::Metadata;
 use crate::io::{Destination, Source};
 use crate::ipc::anon;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::time::timers::{self, TimerId, TimerTarget};
 use crate::time::{monotonic_ns, monotonic_of_realtime};
 use crate::wait::{PollEvents, WaitQueue};
@@ -69,7 +69,7 @@ impl TimerTarget for Alarm {
 }
 
 /// Timers to move when CLOCK_REALTIME is set.
-static ON_REALTIME: Lock<Vec<Weak<TimerFd>>> = Lock::new(Vec::new());
+static ON_REALTIME: Lock<Vec<Weak<TimerFd>>> = Lock::new(Rank::Registry, Vec::new());
 
 /// To be called after CLOCK_REALTIME jumped (clock_settime, restore).
 pub fn realtime_was_set() {
@@ -89,7 +89,7 @@ impl TimerFd {
         let timer = Arc::new_cyclic(|me| TimerFd {
             me: me.clone(),
             clock,
-            state: Lock::default(),
+            state: Lock::new(Rank::File, Default::default()),
             queue: WaitQueue::new(),
         });
         if clock == Clock::Realtime {

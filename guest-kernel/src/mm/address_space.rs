@@ -7,7 +7,7 @@ use super::shared::KernelPages;
 use super::vma::{Backing, FaultHistory, Prot, STACK_GUARD_GAP, Vma, VmaFlags, VmaSet};
 use crate::arch::page_table::Entry;
 use crate::errno::{Errno, Result};
-use crate::sync::{Lock, LockGuard};
+use crate::sync::{Lock, LockGuard, Rank};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
@@ -180,7 +180,7 @@ impl AddressSpace {
     pub(super) fn from_space(space: Space) -> AddressSpace {
         AddressSpace {
             root: space.tables.root(),
-            space: Lock::new(space),
+            space: Lock::new(Rank::AddressSpace, space),
         }
     }
 

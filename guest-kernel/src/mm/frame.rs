@@ -15,7 +15,7 @@
 
 use super::phys;
 use crate::errno::{Errno, Result};
-use crate::sync::{Lock, LockGuard};
+use crate::sync::{Lock, LockGuard, Rank};
 use core::sync::atomic::{AtomicU64, Ordering};
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
@@ -339,7 +339,7 @@ fn record_at(phys: u64) -> &'static AtomicU64 {
     unsafe { &*phys::phys_to_ptr(phys).cast::<AtomicU64>() }
 }
 
-static ALLOCATOR: Lock<FrameAllocator> = Lock::new(FrameAllocator::empty());
+static ALLOCATOR: Lock<FrameAllocator> = Lock::new(Rank::Frames, FrameAllocator::empty());
 /// Guest-physical address the record of frame 0 would have, for counting without the lock.
 static RECORDS: AtomicU64 = AtomicU64::new(0);
 /// First address the allocator manages; pages below (the sentry) and images are not counted.

@@ -7,7 +7,7 @@
 
 use super::frame;
 use super::phys::{phys_to_ptr, ptr_to_phys};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
@@ -218,7 +218,7 @@ pub struct KernelHeap(Lock<Heap>);
 impl KernelHeap {
     /// An empty heap; it grows from the frame allocator, which must have been initialised.
     pub const fn new() -> Self {
-        KernelHeap(Lock::new(Heap::new()))
+        KernelHeap(Lock::new(Rank::Heap, Heap::new()))
     }
 
     /// Memory for a layout and whether it is known to be zero.

@@ -4,7 +4,7 @@
 use super::file::{FileMapping, FilePage};
 use super::frame::Frame;
 use crate::errno::{Errno, Result};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,7 +24,7 @@ impl SharedMemory {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let ino = NEXT.fetch_add(1, Ordering::Relaxed);
         Arc::new(SharedMemory {
-            pages: Lock::new(BTreeMap::new()),
+            pages: Lock::new(Rank::FilePages, BTreeMap::new()),
             size,
             ino,
         })

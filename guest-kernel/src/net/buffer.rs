@@ -263,6 +263,7 @@ pub fn receive_stream<S>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Rank;
     use proptest::prelude::*;
 
     fn send(state: &Lock<Buffer>, bytes: &[u8]) -> usize {
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn small_sends_share_a_segment() {
-        let state = Lock::new(Buffer::default());
+        let state = Lock::new(Rank::File, Buffer::default());
         for _ in 0..100 {
             send(&state, b"abc");
         }
@@ -300,7 +301,7 @@ mod tests {
         fn a_stream_is_a_byte_queue(
             steps in proptest::collection::vec((0u8..3, 0usize..40_000), 1..50)
         ) {
-            let state = Lock::new(Buffer::default());
+            let state = Lock::new(Rank::File, Buffer::default());
             let mut model: VecDeque<u8> = VecDeque::new();
             let mut next = 0u8;
             for (kind, len) in steps {

@@ -12,7 +12,7 @@ use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -43,7 +43,7 @@ mod nl {
 const HEADER: usize = 16;
 
 /// Port ids in use.
-static PORTS: Lock<BTreeSet<u32>> = Lock::new(BTreeSet::new());
+static PORTS: Lock<BTreeSet<u32>> = Lock::new(Rank::Registry, BTreeSet::new());
 
 /// A netlink socket.
 pub struct NetlinkSocket {
@@ -153,9 +153,9 @@ impl NetlinkSocket {
     pub fn new(kind: SocketType, owner: Credentials) -> Arc<NetlinkSocket> {
         Arc::new(NetlinkSocket {
             kind,
-            options: Lock::new(Options::new(Kind::Netlink, owner)),
+            options: Lock::new(Rank::Options, Options::new(Kind::Netlink, owner)),
             queue: WaitQueue::new(),
-            state: Lock::default(),
+            state: Lock::new(Rank::File, Default::default()),
         })
     }
 
@@ -168,10 +168,10 @@ impl NetlinkSocket {
                 Err(Errno::EINVAL)
             };
         }
+        let own = self.options.lock().owner.pid;
         let mut ports = PORTS.lock();
         let port = match wanted {
             0 => {
-                let own = self.options.lock().owner.pid;
                 let other = (0x8000_0000..=u32::MAX).rev();
                 core::iter::once(own)
                     .chain(other)

@@ -391,6 +391,8 @@ fn timeval(timeout: Option<u64>) -> Vec<u8> {
 
 /// setsockopt.
 pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<()> {
+    // Asked first: the socket's state is locked before its options.
+    let bound = (level, name) == (level::IPV6, V6ONLY) && is_bound(socket);
     let mut options = socket.options().lock();
     let kind = options.kind;
     match (level, name) {
@@ -450,7 +452,7 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
         Range(..) | RangeOrDefault(..) => return Err(Errno::EINVAL),
         ReadOnly => return Err(Errno::ENOPROTOOPT),
     };
-    if (level, name) == (level::IPV6, V6ONLY) && is_bound(socket) {
+    if bound {
         return Err(Errno::EINVAL);
     }
     options.store(level, name, value);

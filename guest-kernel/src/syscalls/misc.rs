@@ -14,7 +14,8 @@ pub const RELEASE: &str = "6.1.0-sprout";
 /// uname's version field.
 pub const VERSION: &str = "#1 SMP Sprout";
 
-static HOST_NAME: crate::sync::Lock<Vec<u8>> = crate::sync::Lock::new(Vec::new());
+static HOST_NAME: crate::sync::Lock<Vec<u8>> =
+    crate::sync::Lock::new(crate::sync::Rank::Leaf, Vec::new());
 
 /// The host name.
 pub fn host_name() -> Vec<u8> {

@@ -584,7 +584,8 @@ pub fn prlimit64(
 
 /// Hands limits to whoever enforces them.
 fn limits_changed(process: &Process) {
-    process.files().lock().set_limit(process.rlimit(7));
+    let descriptors = process.rlimit(7);
+    process.files().lock().set_limit(descriptors);
     process.space().set_limits(process::memory_limits(process));
 }
 
@@ -870,10 +871,10 @@ pub fn unshare(ctx: &Ctx, flags: Flags) -> Result<u64> {
     }
     if flags.contains(CloneFlags::FILES) {
         let copy = ctx.files().lock().fork();
-        drop(
-            ctx.process()
-                .set_files(Arc::new(crate::sync::Lock::new(copy))),
-        );
+        drop(ctx.process().set_files(Arc::new(crate::sync::Lock::new(
+            crate::sync::Rank::Descriptors,
+            copy,
+        ))));
     }
     Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::process::{self, Process};
 use crate::task::signal::AltStack;
 use crate::task::thread::Task;
@@ -99,16 +99,15 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     let name = *parent.name.lock();
     let child = Task::new(tid, child_process.clone(), name)?;
     {
-        let from = parent.signals.lock();
+        let (mask, alt_stack) = {
+            let from = parent.signals.lock();
+            (from.saved_mask.unwrap_or(from.mask), from.alt_stack)
+        };
         let mut to = child.signals.lock();
-        to.mask = from.saved_mask.unwrap_or(from.mask);
+        to.mask = mask;
         // A child that shares the memory but not the stack must not run handlers on ours.
         let keep = !has(CloneFlags::VM) || has(CloneFlags::VFORK);
-        to.alt_stack = if keep {
-            from.alt_stack
-        } else {
-            AltStack::default()
-        };
+        to.alt_stack = if keep { alt_stack } else { AltStack::default() };
     }
     {
         let mut state = parent.fpu.lock();
@@ -162,13 +161,13 @@ fn new_process(ctx: &Ctx, pid: u32, args: &CloneArgs) -> Result<Arc<Process>> {
         ctx.files().clone()
     } else {
         let copy = ctx.files().lock().fork();
-        Arc::new(Lock::new(copy))
+        Arc::new(Lock::new(Rank::Descriptors, copy))
     };
     let fs = if has(CloneFlags::FS) {
         ctx.fs().clone()
     } else {
         let copy = ctx.fs().lock().clone();
-        Arc::new(Lock::new(copy))
+        Arc::new(Lock::new(Rank::FsContext, copy))
     };
     let child = Process::new(pid, Some(parent), space, files, fs);
     child.exit_signal.store(args.exit_signal, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use crate::fs::fd::FsContext;
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::io::Destination;
 use crate::mm::{AddressSpace, FileMapping, MapFile, MapFlags, MapRequest, Prot};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::elf::{Elf, HEAD_SIZE, parse_script};
 use crate::task::process::{self, Process, ProgramInfo};
 use crate::task::signal::SigSet;
@@ -392,7 +392,7 @@ pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64>
         own.remove_close_on_exec();
         own
     };
-    drop(process.set_files(Arc::new(Lock::new(files))));
+    drop(process.set_files(Arc::new(Lock::new(Rank::Descriptors, files))));
     process.signals.lock().reset_handlers();
     process.timers.lock().exec();
     *process.program.lock() = image.info;

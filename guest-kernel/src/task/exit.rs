@@ -1,7 +1,7 @@
 //! The end of threads and processes, and what parents learn of it.
 
 use crate::mm::AddressSpace;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::signal::{self, SIG_IGN, SigInfo, code, number::*, sa};
 use crate::task::thread::Task;
@@ -78,7 +78,10 @@ fn end_process(process: &Arc<Process>) {
     }
     process.timers.lock().disarm_all();
     // Descriptors close now, even if a zombie stays: peers must see the end of file.
-    let files = process.set_files(Arc::new(Lock::new(crate::fs::fd::FdTable::new())));
+    let files = process.set_files(Arc::new(Lock::new(
+        Rank::Descriptors,
+        crate::fs::fd::FdTable::new(),
+    )));
     drop(files);
     match AddressSpace::new() {
         Ok(empty) => drop(process.set_space(Arc::new(empty))),

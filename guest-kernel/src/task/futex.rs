@@ -5,7 +5,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::mm::{Access, AddressSpace};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::thread::Task;
 use crate::task::{Ctx, sched};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -26,7 +26,8 @@ struct Waiter {
     key: Lock<Key>,
 }
 
-static WAITERS: Lock<BTreeMap<Key, VecDeque<Arc<Waiter>>>> = Lock::new(BTreeMap::new());
+static WAITERS: Lock<BTreeMap<Key, VecDeque<Arc<Waiter>>>> =
+    Lock::new(Rank::Futexes, BTreeMap::new());
 
 /// Every bit of a bitset: plain WAIT and WAKE.
 pub const MATCH_ANY: u32 = !0;
@@ -69,7 +70,7 @@ pub fn wait(
         task: task.clone(),
         bits,
         woken: AtomicBool::new(false),
-        key: Lock::new(key),
+        key: Lock::new(Rank::FutexKey, key),
     });
     WAITERS
         .lock()

@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::{AddressSpace, MemoryLimits};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::signal::ProcessSignals;
 use crate::task::thread::Task;
 use crate::wait::{PollEvents, WaitQueue};
@@ -163,24 +163,33 @@ impl Process {
             parent: AtomicU32::new(parent.map_or(0, Process::pid)),
             pgid: AtomicU32::new(inherit(|p| p.pgid.load(Ordering::Relaxed))),
             sid: AtomicU32::new(inherit(|p| p.sid.load(Ordering::Relaxed))),
-            space: Lock::new(space),
-            files: Lock::new(files),
-            fs: Lock::new(fs),
-            signals: Lock::new(match parent {
-                Some(parent) => parent.signals.lock().forked(),
-                None => ProcessSignals::default(),
-            }),
+            space: Lock::new(Rank::ProcessPart, space),
+            files: Lock::new(Rank::ProcessPart, files),
+            fs: Lock::new(Rank::ProcessPart, fs),
+            signals: Lock::new(
+                Rank::ProcessSignals,
+                match parent {
+                    Some(parent) => parent.signals.lock().forked(),
+                    None => ProcessSignals::default(),
+                },
+            ),
             signal_queue: WaitQueue::new(),
-            threads: Lock::new(Vec::new()),
-            exit_status: Lock::new(None),
+            threads: Lock::new(Rank::Threads, Vec::new()),
+            exit_status: Lock::new(Rank::ExitStatus, None),
             child_queue: WaitQueue::new(),
             exit_signal: AtomicU32::new(0),
             vfork_done: WaitQueue::new(),
             vfork_released: AtomicBool::new(false),
             thread_gone: WaitQueue::new(),
-            rlimits: Lock::new(parent.map_or_else(default_rlimits, |p| *p.rlimits.lock())),
-            program: Lock::new(parent.map_or_else(Default::default, |p| p.program.lock().clone())),
-            timers: Lock::default(),
+            rlimits: Lock::new(
+                Rank::ProcessPart,
+                parent.map_or_else(default_rlimits, |p| *p.rlimits.lock()),
+            ),
+            program: Lock::new(
+                Rank::ProcessPart,
+                parent.map_or_else(Default::default, |p| p.program.lock().clone()),
+            ),
+            timers: Lock::new(Rank::ProcessTimers, Default::default()),
             dead_cpu_ns: AtomicU64::new(0),
             children_cpu_ns: AtomicU64::new(0),
             start_ns: crate::time::monotonic_ns(),
@@ -278,11 +287,14 @@ struct Table {
     last: u32,
 }
 
-static TABLE: Lock<Table> = Lock::new(Table {
-    processes: BTreeMap::new(),
-    tasks: BTreeMap::new(),
-    last: 0,
-});
+static TABLE: Lock<Table> = Lock::new(
+    Rank::ProcessTable,
+    Table {
+        processes: BTreeMap::new(),
+        tasks: BTreeMap::new(),
+        last: 0,
+    },
+);
 
 /// Largest id given out, as Linux's default pid_max.
 const PID_MAX: u32 = 32_768;

@@ -2,7 +2,7 @@
 
 use crate::arch;
 use crate::platform;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::thread::{RunState, Task};
 use crate::time::{self, timers};
 use alloc::collections::VecDeque;
@@ -16,11 +16,14 @@ struct RunQueue {
     reaped: Option<Arc<Task>>,
 }
 
-static RUN_QUEUE: Lock<RunQueue> = Lock::new(RunQueue {
-    runnable: VecDeque::new(),
-    current: None,
-    reaped: None,
-});
+static RUN_QUEUE: Lock<RunQueue> = Lock::new(
+    Rank::RunQueue,
+    RunQueue {
+        runnable: VecDeque::new(),
+        current: None,
+        reaped: None,
+    },
+);
 
 /// The task that runs now; `None` while booting.
 pub fn current() -> Option<Arc<Task>> {

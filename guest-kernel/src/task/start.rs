@@ -79,7 +79,7 @@ mod boot {
     use crate::fs::{devfs, mount};
     use crate::mm::{self, AddressSpace};
     use crate::platform;
-    use crate::sync::Lock;
+    use crate::sync::{Lock, Rank};
     use crate::syscalls::misc;
     use crate::task::exec::{self, Program};
     use crate::task::{Process, process, sched};
@@ -152,7 +152,7 @@ mod boot {
         })
         .map_err(|error| (format!("{error}"), CANNOT_RUN))?;
         let root = mount::root().map_err(|error| internal("no root file system", error))?;
-        let fs = Arc::new(Lock::new(FsContext::new(root)));
+        let fs = Arc::new(Lock::new(Rank::FsContext, FsContext::new(root)));
         let cwd = mm::boot_slice(info.cwd.gpa, info.cwd.len);
         if !cwd.is_empty() {
             let context = fs.lock().clone();
@@ -199,7 +199,7 @@ mod boot {
         let image = exec::build(&fs, program).map_err(failed)?;
         let empty = AddressSpace::new().map_err(|error| internal("memory", error))?;
         let id = process::allocate_id().map_err(|error| internal("process id", error))?;
-        let files = Arc::new(Lock::new(files));
+        let files = Arc::new(Lock::new(Rank::Descriptors, files));
         let init = Arc::new(Process::new(id, None, Arc::new(empty), files, fs));
         process::insert(init.clone());
         exec::start(&init, image).map_err(|error| internal("first task", error))

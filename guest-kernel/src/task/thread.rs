@@ -2,7 +2,7 @@
 
 use crate::arch::{FpuState, KernelStack, ThreadRegisters};
 use crate::errno::Result;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::task::process::Process;
 use crate::task::sched;
 use crate::task::signal::{SigInfo, SigSet, TaskSignals};
@@ -76,14 +76,14 @@ impl Task {
             state: AtomicU8::new(RunState::Blocked as u8),
             woken: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            signals: Lock::new(TaskSignals::default()),
-            name: Lock::new(name),
+            signals: Lock::new(Rank::TaskSignals, TaskSignals::default()),
+            name: Lock::new(Rank::Leaf, name),
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             stack,
             registers: ThreadRegisters::default(),
-            fpu: Lock::new(FpuState::new()),
-            trap: Lock::default(),
+            fpu: Lock::new(Rank::TaskState, FpuState::new()),
+            trap: Lock::new(Rank::TaskState, Default::default()),
             cpu_time_ns: AtomicU64::new(0),
             slice_start_ns: AtomicU64::new(0),
         }))

@@ -7,7 +7,7 @@
 pub mod process_timers;
 pub mod timers;
 
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use sprout_abi::boot::ClockReading;
 
 /// Nanoseconds in a second.
@@ -23,16 +23,19 @@ struct Base {
 }
 
 /// Until the VMM's reading is set, a TSC of 1 GHz from 0: what host unit tests run on.
-static BASE: Lock<Base> = Lock::new(Base {
-    reading: ClockReading {
-        tsc: 0,
-        tsc_khz: 1_000_000,
-        realtime_ns: 0,
-        monotonic_ns: 0,
+static BASE: Lock<Base> = Lock::new(
+    Rank::Clock,
+    Base {
+        reading: ClockReading {
+            tsc: 0,
+            tsc_khz: 1_000_000,
+            realtime_ns: 0,
+            monotonic_ns: 0,
+        },
+        mult: 1 << 32,
+        realtime_offset: 0,
     },
-    mult: 1 << 32,
-    realtime_offset: 0,
-});
+);
 
 /// Starts the clocks (boot), or puts them right (restore).
 pub fn set_base(reading: ClockReading) {

@@ -1,6 +1,6 @@
 //! The timer service: callbacks at monotonic times.
 
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
@@ -22,10 +22,13 @@ struct Timers {
     armed: BTreeMap<TimerId, Arc<dyn TimerTarget>>,
 }
 
-static TIMERS: Lock<Timers> = Lock::new(Timers {
-    serial: 0,
-    armed: BTreeMap::new(),
-});
+static TIMERS: Lock<Timers> = Lock::new(
+    Rank::Timers,
+    Timers {
+        serial: 0,
+        armed: BTreeMap::new(),
+    },
+);
 
 /// Arms a one-shot timer at monotonic `deadline_ns`.
 pub fn arm(deadline_ns: u64, target: Arc<dyn TimerTarget>) -> TimerId {

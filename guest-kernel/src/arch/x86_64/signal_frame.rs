@@ -86,6 +86,7 @@ pub fn push(
     if action.flags & sa::ONSTACK != 0 && alt_stack.size != 0 && !on_alt {
         sp = alt_stack.base.wrapping_add(alt_stack.size);
     }
+    let trap = *task.trap.lock();
     let mut fpu = task.fpu.lock();
     fpu.save();
     let fp_len = fpu.bytes().len() as u64;
@@ -99,7 +100,6 @@ pub fn push(
         (_, true) => 1 | alt_stack.flags,
         (_, false) => alt_stack.flags,
     };
-    let trap = *task.trap.lock();
     let saved = RtSigFrame {
         restorer: action.restorer,
         ucontext: UContext {

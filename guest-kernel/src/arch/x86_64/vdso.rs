@@ -7,7 +7,7 @@
 
 use crate::errno::Result;
 use crate::mm::{AddressSpace, FilePage, Frame, KernelPages, Prot};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::sync::Arc;
 use alloc::vec;
 use core::arch::global_asm;
@@ -204,15 +204,18 @@ unsafe extern "C" {
 }
 
 /// The two pages, once the first program was started.
-static PAGES: Lock<Option<Pages>> = Lock::new(None);
+static PAGES: Lock<Option<Pages>> = Lock::new(Rank::VdsoPages, None);
 /// What the data page holds or will hold.
-static DATA: Lock<Data> = Lock::new(Data {
-    sequence: 0,
-    tsc: 0,
-    mult: 0,
-    monotonic_ns: 0,
-    realtime_ns: 0,
-});
+static DATA: Lock<Data> = Lock::new(
+    Rank::VdsoData,
+    Data {
+        sequence: 0,
+        tsc: 0,
+        mult: 0,
+        monotonic_ns: 0,
+        realtime_ns: 0,
+    },
+);
 
 struct Pages {
     data: Frame,
@@ -242,10 +245,11 @@ pub fn update(reading: &ClockReading, mult: u64, realtime_offset: i64) {
 
 /// Maps both pages into a new program; the address of the ELF object.
 pub fn map(space: &AddressSpace) -> Result<u64> {
+    let current = DATA.lock();
     let mut pages = PAGES.lock();
     if pages.is_none() {
         let (data, code) = (Frame::zeroed()?, Frame::zeroed()?);
-        data.write(0, DATA.lock().as_bytes());
+        data.write(0, current.as_bytes());
         // SAFETY: the page above, in the sentry's read-only data.
         code.write(0, unsafe { &VDSO_IMAGE });
         let list = vec![FilePage::Frame(data.clone()), FilePage::Frame(code)];
@@ -256,6 +260,7 @@ pub fn map(space: &AddressSpace) -> Result<u64> {
     }
     let object = pages.as_ref().map(|pages| pages.object.clone());
     drop(pages);
+    drop(current);
     match object {
         Some(object) => Ok(space.map_kernel_pages(object, Prot::READ | Prot::EXEC)? + PAGE_SIZE),
         None => Ok(0),

@@ -7,7 +7,7 @@ use crate::fs::inode::{DeviceNumber, FileKind, InodeId, Metadata};
 use crate::io::{Destination, Source};
 use crate::mm::AddressSpace;
 use crate::platform;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -85,7 +85,7 @@ mod request {
 
 /// `struct termios` of the kernel: flags, line discipline, control characters.
 const TERMIOS_SIZE: usize = 36;
-static TERMIOS: Lock<[u8; TERMIOS_SIZE]> = Lock::new(default_termios());
+static TERMIOS: Lock<[u8; TERMIOS_SIZE]> = Lock::new(Rank::Leaf, default_termios());
 
 /// A terminal in its usual state: canonical input, echo, signals, 38400 baud, 8 bits.
 const fn default_termios() -> [u8; TERMIOS_SIZE] {

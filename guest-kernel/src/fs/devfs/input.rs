@@ -6,7 +6,7 @@ use crate::fs::file::File;
 use crate::fs::inode::{Inode, Metadata};
 use crate::io::{Destination, Source};
 use crate::platform;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -50,7 +50,7 @@ impl Input {
         };
         Input {
             receive,
-            state: Lock::new(state),
+            state: Lock::new(Rank::File, state),
             queue: WaitQueue::new(),
         }
     }
@@ -225,7 +225,7 @@ mod tests {
 
     /// 5000 bytes, then nothing for once, then the end.
     fn receive(bytes: &mut [u8]) -> Result<usize> {
-        static LEFT: Lock<(usize, bool)> = Lock::new((5000, false));
+        static LEFT: Lock<(usize, bool)> = Lock::new(Rank::Leaf, (5000, false));
         let mut left = LEFT.lock();
         let (count, paused) = (left.0.min(bytes.len()), left.1);
         if count == 0 && !paused {

@@ -201,7 +201,7 @@ pub fn descriptor(file: &OpenFile, close_on_exec: bool) -> Result<Vec<u8>> {
     const O_CLOEXEC: u32 = 0o2000000;
     let id = file.file().metadata()?.id;
     let flags = file.flags().bits() | if close_on_exec { O_CLOEXEC } else { 0 };
-    let position = *file.offset();
+    let position = file.position();
     let mount = mount::of(id).0;
     let text = format!(
         "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{}\n",

@@ -4,7 +4,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::AddressSpace;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -104,7 +104,7 @@ pub struct SystemInfo {
     pub cpuinfo: Vec<u8>,
 }
 
-static SOURCE: Lock<Option<&'static dyn ProcSource>> = Lock::new(None);
+static SOURCE: Lock<Option<&'static dyn ProcSource>> = Lock::new(Rank::Leaf, None);
 
 /// Names the keeper of processes.
 pub fn set_source(source: &'static dyn ProcSource) {

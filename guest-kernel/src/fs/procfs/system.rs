@@ -5,7 +5,7 @@ use super::source::source;
 use crate::errno::{Errno, Result};
 use crate::fs::mount;
 use crate::mm;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::time;
 use alloc::format;
 use alloc::string::String;
@@ -215,7 +215,7 @@ fn uuid() -> String {
 }
 
 fn boot_id() -> Result<Vec<u8>> {
-    static BOOT_ID: Lock<Option<String>> = Lock::new(None);
+    static BOOT_ID: Lock<Option<String>> = Lock::new(Rank::Leaf, None);
     let known = BOOT_ID.lock().clone();
     let id = match known {
         Some(id) => id,

@@ -7,14 +7,14 @@ use crate::fs::path::{Context, Follow, resolve};
 use crate::fs::testing::NullFile;
 use crate::io::{Destination, Source};
 use crate::mm::AddressSpace;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::string::String;
 use alloc::vec::Vec;
 
 /// One process, 7, with threads 7 and 9; descriptor 3 is open.
 struct OneProcess;
 
-static RENAMED: Lock<Vec<u8>> = Lock::new(Vec::new());
+static RENAMED: Lock<Vec<u8>> = Lock::new(Rank::Leaf, Vec::new());
 
 impl ProcSource for OneProcess {
     fn current(&self) -> Option<(u32, u32)> {
@@ -48,8 +48,8 @@ impl ProcSource for OneProcess {
             start_ns: 0,
             threads: 2,
             space: Arc::new(AddressSpace::new().ok()?),
-            files: Arc::new(Lock::new(files)),
-            fs: Arc::new(Lock::new(FsContext::new(proc_root()))),
+            files: Arc::new(Lock::new(Rank::Descriptors, files)),
+            fs: Arc::new(Lock::new(Rank::FsContext, FsContext::new(proc_root()))),
             exe: b"/bin/program".to_vec(),
             cmdline: b"program\0-x\0".to_vec(),
             environ: b"A=1\0".to_vec(),

@@ -4,7 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::file::File;
 use crate::fs::inode::{Inode, Metadata};
 use crate::io::{Destination, Source};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -33,7 +33,7 @@ impl<T: Text> TextFile<T> {
     pub fn new(node: Arc<T>) -> Self {
         TextFile {
             node,
-            text: Lock::new(None),
+            text: Lock::new(Rank::ProcText, None),
         }
     }
 }

@@ -31,7 +31,7 @@ mod tests;
 use crate::errno::Result;
 use crate::fs::erofs::Image;
 use crate::fs::inode::{DeviceNumber, FileKind, FileSystemInfo, Mode, NewInode};
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -96,8 +96,8 @@ impl Tree {
             lower,
             next_ino: AtomicU64::new(first_ino),
             budget: Budget::new(pages),
-            names: Lock::new(()),
-            nodes: Lock::new(BTreeMap::new()),
+            names: Lock::new(Rank::Names, ()),
+            nodes: Lock::new(Rank::Inodes, BTreeMap::new()),
         })
     }
 

@@ -15,7 +15,7 @@ use crate::fs::inode::{
 };
 use crate::fs::inotify;
 use crate::ipc::pipe::Pipe;
-use crate::sync::{Lock, LockGuard};
+use crate::sync::{Lock, LockGuard, Rank};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,7 +39,8 @@ pub struct Node {
 }
 
 fn attachment_for(kind: FileKind) -> Option<Box<Attachment>> {
-    matches!(kind, FileKind::Fifo | FileKind::Socket).then(Box::default)
+    matches!(kind, FileKind::Fifo | FileKind::Socket)
+        .then(|| Box::new(Lock::new(Rank::Attachment, None)))
 }
 
 /// What can change about an inode.
@@ -116,7 +117,7 @@ impl Node {
             kind: new.kind,
             lower: None,
             attachment: attachment_for(new.kind),
-            state: Lock::new(state),
+            state: Lock::new(Rank::Inode, state),
         })
     }
 
@@ -151,7 +152,7 @@ impl Node {
             kind: lower.kind,
             attachment: attachment_for(lower.kind),
             lower: Some(Box::new(lower)),
-            state: Lock::new(state),
+            state: Lock::new(Rank::Inode, state),
         }))
     }
 

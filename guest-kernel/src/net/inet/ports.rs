@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::net::inet;
 use crate::net::options::Options;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -95,7 +95,7 @@ impl<S> Ports<S> {
     /// All free.
     pub const fn new() -> Self {
         Ports {
-            entries: Lock::new(BTreeMap::new()),
+            entries: Lock::new(Rank::Registry, BTreeMap::new()),
             next_id: AtomicU64::new(1),
             next_port: AtomicU32::new(0),
             turn: AtomicU64::new(0),

@@ -17,7 +17,7 @@ use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -85,19 +85,22 @@ impl TcpSocket {
         Arc::new_cyclic(|me| TcpSocket {
             me: me.clone(),
             domain,
-            options: Lock::new(options),
+            options: Lock::new(Rank::Options, options),
             queue: WaitQueue::new(),
-            state: Lock::new(State {
-                lease: None,
-                local: None,
-                role: Role::Idle,
-                incoming: Buffer::default(),
-                fin: false,
-                shut_read: false,
-                shut_write: false,
-                error: None,
-                embryo: false,
-            }),
+            state: Lock::new(
+                Rank::File,
+                State {
+                    lease: None,
+                    local: None,
+                    role: Role::Idle,
+                    incoming: Buffer::default(),
+                    fin: false,
+                    shut_read: false,
+                    shut_write: false,
+                    error: None,
+                    embryo: false,
+                },
+            ),
         })
     }
 
@@ -111,7 +114,9 @@ impl TcpSocket {
 
     /// Bytes that may be on their way to `peer`: what Linux would keep in both sockets' buffers.
     fn window(&self, peer: &TcpSocket) -> usize {
-        self.options.lock().send_window() + peer.options.lock().receive_window()
+        // One after the other: the peer may be doing the same the other way round.
+        let sent = self.options.lock().send_window();
+        sent + peer.options.lock().receive_window()
     }
 
     /// Whether poll says that this socket can send to `peer`: a third of the window is free.

@@ -10,7 +10,7 @@ use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
@@ -49,9 +49,9 @@ impl UdpSocket {
         Arc::new_cyclic(|me| UdpSocket {
             me: me.clone(),
             domain,
-            options: Lock::new(Options::new(Kind::Udp, owner)),
+            options: Lock::new(Rank::Options, Options::new(Kind::Udp, owner)),
             queue: WaitQueue::new(),
-            state: Lock::default(),
+            state: Lock::new(Rank::File, Default::default()),
         })
     }
 

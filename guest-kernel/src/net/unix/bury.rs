@@ -5,7 +5,7 @@
 //! take a kernel stack of that depth. So buffers with descriptors are ended one after the other.
 
 use crate::net::buffer::Buffer;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::vec::Vec;
 
 struct Grave {
@@ -13,10 +13,13 @@ struct Grave {
     waiting: Vec<Buffer>,
 }
 
-static GRAVE: Lock<Grave> = Lock::new(Grave {
-    busy: false,
-    waiting: Vec::new(),
-});
+static GRAVE: Lock<Grave> = Lock::new(
+    Rank::Grave,
+    Grave {
+        busy: false,
+        waiting: Vec::new(),
+    },
+);
 
 /// Ends a buffer: at once, or if this is called while another is ended, right after that.
 pub fn bury(buffer: Buffer) {

@@ -20,7 +20,7 @@ use crate::net::options::{Kind, Options};
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -91,19 +91,22 @@ impl UnixSocket {
         Arc::new_cyclic(|me| UnixSocket {
             me: me.clone(),
             kind,
-            options: Lock::new(Options::new(Kind::Unix, owner)),
+            options: Lock::new(Rank::Options, Options::new(Kind::Unix, owner)),
             queue: WaitQueue::new(),
-            state: Lock::new(State {
-                name: UnixAddress::Unnamed,
-                owns_name: false,
-                role: Role::Idle,
-                incoming: Buffer::default(),
-                shut_read: false,
-                shut_write: false,
-                error: None,
-                embryo: false,
-                waiting: Vec::new(),
-            }),
+            state: Lock::new(
+                Rank::File,
+                State {
+                    name: UnixAddress::Unnamed,
+                    owns_name: false,
+                    role: Role::Idle,
+                    incoming: Buffer::default(),
+                    shut_read: false,
+                    shut_write: false,
+                    error: None,
+                    embryo: false,
+                    waiting: Vec::new(),
+                },
+            ),
         })
     }
 

@@ -6,7 +6,7 @@
 use crate::errno::{Errno, Result};
 use crate::net::address::UnixAddress;
 use crate::net::unix::UnixSocket;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::{Arc, Weak};
@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 /// The attachment of a socket inode.
 struct Bound(Weak<UnixSocket>);
 
-static ABSTRACT: Lock<BTreeMap<Vec<u8>, Weak<UnixSocket>>> = Lock::new(BTreeMap::new());
+static ABSTRACT: Lock<BTreeMap<Vec<u8>, Weak<UnixSocket>>> =
+    Lock::new(Rank::Registry, BTreeMap::new());
 
 /// Makes `name` lead to `socket`; returns the name it got.
 pub fn claim(name: UnixAddress, socket: &Weak<UnixSocket>) -> Result<UnixAddress> {

@@ -9,7 +9,7 @@ use crate::fs::locks;
 use crate::fs::path::{self, End, Entry, Follow, entry_path};
 use crate::fs::rootfs::{RegularFile, Tree};
 use crate::ipc::pipe::PipeEnd;
-use crate::sync::Lock;
+use crate::sync::{Lock, Rank};
 use crate::syscalls::args::{DirFd, Fd, Flags, ModeArg, UserAddr, UserCStr, UserPtr};
 use crate::task::Ctx;
 use crate::wait::PollEvents;
@@ -312,7 +312,7 @@ pub fn close_range(ctx: &Ctx, first: u32, last: u32, flags: Flags) -> Result<u64
 }
 
 /// Where files of memfd_create live.
-static MEMFD_TREE: Lock<Option<Arc<Tree>>> = Lock::new(None);
+static MEMFD_TREE: Lock<Option<Arc<Tree>>> = Lock::new(Rank::Mounts, None);
 
 /// `memfd_create(2)`.
 pub fn memfd_create(ctx: &Ctx, name: UserCStr, flags: Flags) -> Result<u64> {
