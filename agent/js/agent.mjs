@@ -21,6 +21,8 @@ const channel = inherited === undefined
 delete environment.SPROUT_FUNCTION;
 delete environment.SPROUT_CHANNEL_FD;
 delete environment.SPROUT_CHANNEL;
+// The image's setting for the C library; no business of the function.
+delete environment.MALLOC_TOP_PAD_;
 
 const restoreHooks = [];
 /** Fails the request in progress; null between requests. */

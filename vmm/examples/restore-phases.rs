@@ -10,7 +10,6 @@ use std::time::Instant;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
-use sprout_vmm::snapshot::working_set::WorkingSet;
 use sprout_vmm::vm::Stop;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,17 +20,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = std::fs::read(request)?;
     let count = |at: usize| counts.get(at).map_or(Ok(1), |text| text.parse::<usize>());
     let snapshot = Snapshot::open(Path::new(path))?;
-    let set = WorkingSet::read(snapshot.path(), snapshot.manifest().memory_size)?;
-    println!("working set: {} pages", set.len());
+    let set = snapshot.working_set();
+    println!(
+        "working set: {} large pages, {} pages copied",
+        set.blocks().len(),
+        set.len()
+    );
     for _ in 0..count(0)? {
         let shell = Shell::new()?;
         print!("create {:?}", shell.created_in());
         let start = Instant::now();
         let mut vm = shell.prepare(&snapshot)?;
         print!(" prepare {:?}", start.elapsed());
-        let start = Instant::now();
-        vm.prefault(&set);
-        print!(" prefault {:?}", start.elapsed());
         let start = Instant::now();
         let mut next = vm.resume_with_request(0, &request)?;
         print!(" resume {:?}", start.elapsed());

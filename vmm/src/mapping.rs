@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::ptr;
 
 use sprout_abi::layout::HUGE_PAGE_SIZE;
@@ -31,9 +32,40 @@ impl Mapping {
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             None,
         )?;
-        // SAFETY: the range is ours. Large pages are a wish; a kernel without them refuses.
-        unsafe { libc::madvise(mapping.start.cast(), size, libc::MADV_HUGEPAGE) };
+        mapping.wish_for_large_pages(0, size);
         Ok(mapping)
+    }
+
+    /// Turns a part of the mapping into zeroed memory of this process, in large pages where the
+    /// host allows it. Whole large pages, please.
+    pub fn replace_by_zero(&self, offset: usize, length: usize) -> io::Result<()> {
+        self.place(
+            offset,
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            None,
+        )?;
+        self.wish_for_large_pages(offset, length);
+        Ok(())
+    }
+
+    /// `offset + length` must lie inside the mapping.
+    fn wish_for_large_pages(&self, offset: usize, length: usize) {
+        // A kernel without large pages refuses, and nothing else changes.
+        let _ = self.advise(offset, length, libc::MADV_HUGEPAGE);
+    }
+
+    /// Copies `length` bytes at `offset` of `file` to the same place in the mapping.
+    pub fn read_from(&self, file: &File, offset: u64, length: usize) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| too_large())?;
+        if start.checked_add(length).is_none_or(|end| end > self.size) {
+            return Err(too_large());
+        }
+        // SAFETY: the range lies in our mapping, which only this thread uses so far: no guest runs
+        // on it, and bytes have no invalid values.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length) };
+        file.read_exact_at(bytes, offset)
     }
 
     /// A private, writable view of the first `size` bytes of `file`: writes stay in this process.

@@ -17,6 +17,7 @@ use vm_memory::{
 };
 
 use crate::mapping::Mapping;
+use crate::snapshot::working_set::WorkingSet;
 
 /// Least RAM of a guest: the sentry, its tables, and something to run in.
 pub const MIN_RAM: u64 = 16 << 20;
@@ -163,11 +164,33 @@ impl GuestMemory {
         Self::over(backing, images)
     }
 
-    /// RAM that starts as the content of a snapshot's memory file, copied on write.
-    pub fn from_file(file: &File, ram_size: u64, images: Vec<Image>) -> Result<Self, MemoryError> {
+    /// RAM that starts as the content of a snapshot's memory file, copied on write; its working set
+    /// is copied now.
+    pub fn from_file(
+        file: &File,
+        ram_size: u64,
+        set: &WorkingSet,
+        images: Vec<Image>,
+    ) -> Result<Self, MemoryError> {
         let size = checked_ram_size(ram_size)?;
-        let backing = Mapping::private_file(file, size)
-            .map_err(MemoryError::map("the snapshot's memory file"))?;
+        let load = || -> io::Result<Mapping> {
+            let backing = Mapping::private_file(file, size)?;
+            for block in set.blocks() {
+                let offset = *block as usize * HUGE_PAGE_SIZE as usize;
+                backing.replace_by_zero(offset, HUGE_PAGE_SIZE as usize)?;
+            }
+            for (run, loaded) in set.runs() {
+                let (offset, length) = (u64::from(run.start) * PAGE_SIZE, run.len() * 4096);
+                if loaded {
+                    backing.read_from(file, offset, length)?;
+                } else {
+                    // Only a head start: what is not copied here is when the guest writes it.
+                    let _ = backing.advise(offset as usize, length, libc::MADV_POPULATE_WRITE);
+                }
+            }
+            Ok(backing)
+        };
+        let backing = load().map_err(MemoryError::map("the snapshot's memory file"))?;
         Self::over(backing, images)
     }
 

@@ -12,7 +12,7 @@ use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
-use sprout_vmm::snapshot::working_set::WorkingSet;
+use sprout_vmm::snapshot::working_set::present_pages;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
@@ -129,21 +129,19 @@ fn a_rehearsal_finds_the_working_set() {
         .unwrap();
     let snapshot = Snapshot::open(&target).unwrap();
     snapshot.verify().unwrap();
-    let set = WorkingSet::read(&target, snapshot.manifest().memory_size).unwrap();
-    let has = |page| set.runs().iter().any(|run| run.contains(&page));
+    let set = snapshot.working_set();
+    let has = |page| set.runs().any(|(run, _)| run.contains(&page));
     // The hypercall page, the restore information, the code, and the echo's buffer.
     for page in [3, 4, 0x200, 0x204] {
         assert!(has(page), "{page:#x} of {set:x?}");
     }
     assert!(!has(0x300), "{set:x?}");
     let vm = restore(&snapshot);
-    vm.prefault(&set);
     let memory = vm.memory();
-    let present = WorkingSet::present_pages(memory.ram_host_address(), memory.ram_size()).unwrap();
-    for run in set.runs() {
+    let present = present_pages(memory.ram_host_address(), memory.ram_size()).unwrap();
+    for (run, _) in set.runs() {
         assert!(
             present
-                .runs()
                 .iter()
                 .any(|other| other.start <= run.start && run.end <= other.end)
         );

@@ -87,6 +87,8 @@ pub mod event {
     pub const SIGINT: u64 = 1 << 4;
     /// The operator sent SIGTERM.
     pub const SIGTERM: u64 = 1 << 5;
+    /// A snapshot is to be taken at the next WAIT with READY: rearrange memory for it.
+    pub const COMPACT: u64 = 1 << 6;
 }
 
 /// Flags of WAIT.

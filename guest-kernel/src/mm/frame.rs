@@ -306,6 +306,11 @@ impl FrameAllocator {
                 frame = next;
             }
         }
+        self.join_buddies(0);
+    }
+
+    /// Joins all free buddies; every free block has this ZERO bit.
+    fn join_buddies(&mut self, zero: u64) {
         for order in 0..MAX_ORDER {
             // Joining only ever removes later entries of this list or adds to longer ones; start
             // again at the head after each join.
@@ -316,13 +321,33 @@ impl FrameAllocator {
                 let inside = buddy >= self.first && buddy + (1 << order) <= self.end;
                 if inside && self.get(buddy) & (FREE | 0xf << ORDER_SHIFT) == mine {
                     self.unlink(frame);
-                    self.join(frame, order, 0);
+                    self.join(frame, order, zero);
                     frame = self.lists[order as usize];
                 } else {
                     frame = (self.get(frame) & LINK_MASK) as u32;
                 }
             }
         }
+    }
+
+    /// Clears every free frame that is not known to be zero.
+    pub fn scrub(&mut self) {
+        for i in 0..core::mem::take(&mut self.hot_len) {
+            phys::zero(u64::from(self.hot[i]) * PAGE_SIZE, PAGE_SIZE);
+            self.join(self.hot[i], 0, ZERO);
+        }
+        for order in 0..=MAX_ORDER {
+            let mut frame = self.lists[order as usize];
+            while frame != 0 {
+                let record = self.get(frame);
+                if record & ZERO == 0 {
+                    phys::zero(u64::from(frame) * PAGE_SIZE, PAGE_SIZE << order);
+                    self.set(frame, record | ZERO);
+                }
+                frame = (record & LINK_MASK) as u32;
+            }
+        }
+        self.join_buddies(ZERO);
     }
 
     /// Frames that can be allocated.
@@ -431,6 +456,11 @@ pub(super) fn allocate_zero_huge(reserve: u64) -> Option<u64> {
     let block = allocator.allocate_zero_huge()?;
     live(i64::from(HUGE_FRAMES));
     Some(block.phys)
+}
+
+/// Clears every free frame that is not known to be zero.
+pub(super) fn scrub() {
+    allocator().scrub();
 }
 
 /// Allocates one frame of zeroes.

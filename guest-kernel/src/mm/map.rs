@@ -41,6 +41,18 @@ const VALIDATED: MapFlags = MapFlags::all().difference(MapFlags::SYNC);
 /// End of what MAP_32BIT gives.
 const LOW_END: u64 = 0x8000_0000;
 
+/// Hints from here on are looked at more closely than Linux does: see [`Space::place`].
+const HIGH_HINTS: u64 = 1 << 32;
+/// From here on lie the mappings whose hints are not followed, each size in a zone of its own, one
+/// below the other: pieces of one size leave no gaps.
+const GATHERED: u64 = 1 << 44;
+/// Addresses of one zone.
+const GATHERED_ZONE: u64 = 1 << 36;
+/// A hint with nothing so near is lonely.
+const NEIGHBOURHOOD: u64 = HUGE_PAGE_SIZE;
+/// Larger mappings are followed wherever they want to be.
+const GATHERED_MAX: u64 = 1 << 20;
+
 /// The file of a mapping.
 #[derive(Clone)]
 pub struct MapFile {
@@ -232,6 +244,11 @@ fn classify(request: &MapRequest) -> Result<(VmaFlags, Backing)> {
 
 impl Space {
     /// Where a mapping of `len` bytes goes.
+    ///
+    /// A hint is followed where the addresses are free, with one exception: a small anonymous
+    /// mapping that wants a lonely place far up is put beside others that did. V8 spreads the
+    /// pieces of its heap over all addresses for the sake of randomness, 256 KiB each; together
+    /// they fill large pages and need few page tables (see `compact`).
     fn place(&self, request: &MapRequest, len: u64, backing: &Backing) -> Result<u64> {
         let fixed = MapFlags::FIXED | MapFlags::FIXED_NOREPLACE;
         if request.flags.intersects(fixed) {
@@ -253,8 +270,12 @@ impl Space {
             // As Linux: a hint is rounded up to a page and into the allowed range.
             let hint = page_ceil(request.addr).unwrap_or(0).max(MMAP_MIN_ADDR);
             let end = hint.checked_add(len).filter(|end| *end <= USER_END);
-            if end.is_some_and(|end| self.is_free(hint, end)) {
-                return Ok(hint);
+            if let Some(end) = end.filter(|end| self.is_free(hint, *end)) {
+                if len > GATHERED_MAX || !self.is_lonely(hint, end, backing) {
+                    return Ok(hint);
+                }
+                let zone = GATHERED + len / PAGE_SIZE * GATHERED_ZONE;
+                return Ok(self.find_room(len, zone, backing).unwrap_or(hint));
             }
         }
         let high = match request.flags.contains(MapFlags::BIT_32) {
@@ -282,6 +303,13 @@ impl Space {
             }
         }
         self.vmas.find_room(len, MMAP_MIN_ADDR, high, PAGE_SIZE, 0)
+    }
+
+    /// Whether nothing is near these high addresses.
+    fn is_lonely(&self, start: u64, end: u64, backing: &Backing) -> bool {
+        start >= HIGH_HINTS
+            && matches!(backing, Backing::Anonymous)
+            && !self.vmas.any_in(start - NEIGHBOURHOOD, end + NEIGHBOURHOOD)
     }
 
     /// Whether `[start, end)` can be given out without FIXED: free, and not in the way of a stack.

@@ -17,6 +17,7 @@
 //! | `fault` | demand paging and copy-on-write |
 //! | `user` | access to user memory: walk and fault in software, then the direct map |
 //! | `fork`, `report` | duplicates; /proc/PID/maps and smaps |
+//! | `compact` | before a snapshot: few large pages instead of many small ones |
 //!
 //! # Invariants
 //!
@@ -32,6 +33,7 @@
 
 mod address_space;
 mod advise;
+mod compact;
 mod fault;
 mod file;
 mod fork;
@@ -48,6 +50,7 @@ mod vma;
 
 pub use address_space::{AddressSpace, MMAP_MIN_ADDR, MemoryLimits, MemoryUsage, STACK_TOP};
 pub use advise::advice;
+pub use compact::compact;
 pub use fault::{Access, FaultError};
 pub use file::{FileMapping, FilePage};
 pub use frame::{Frame, FrameStats};

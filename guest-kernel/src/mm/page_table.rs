@@ -173,6 +173,25 @@ impl PageTable {
         Ok(())
     }
 
+    /// Puts a 2 MiB leaf for `addr` in the place of a table of 4 KiB leaves, which must be there.
+    /// What those leaves hold is the caller's business.
+    pub fn replace_by_huge(&mut self, addr: u64, leaf: Entry) {
+        let mut table = Table::at(self.root);
+        for level in (3..=TOP_LEVEL).rev() {
+            table = Table::at(table.get(index(addr, level)).phys());
+        }
+        let slot = index(addr, 2);
+        let leaves = table.get(slot);
+        assert!(
+            leaves.is_present() && !leaves.is_huge(),
+            "no table of leaves at {addr:#x}"
+        );
+        table.set(slot, leaf);
+        tlb::flush_all();
+        frame::put(leaves.phys());
+        self.tables -= 1;
+    }
+
     /// Makes the table that [`PageTable::set_huge`] would need, so that it can't fail.
     pub fn reserve_huge(&mut self, addr: u64) -> Result<()> {
         self.descend(addr, 2).map(drop)

@@ -19,7 +19,7 @@ use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use sprout_abi::layout::USER_END;
+use sprout_abi::layout::{HUGE_PAGE_SIZE, USER_END};
 
 /// Longest argument or environment string, with its NUL (MAX_ARG_STRLEN).
 pub const STRING_MAX: usize = 128 << 10;
@@ -167,7 +167,9 @@ fn load(
         entry = interpreter.entry.wrapping_add(base);
     }
     let (_, end) = elf.span();
-    space.set_brk_start(end.wrapping_add(bias) + random_pages(13))?;
+    // At a random place, as on Linux, but where it can fill large pages.
+    let heap = (end.wrapping_add(bias) + random_pages(13)).next_multiple_of(HUGE_PAGE_SIZE);
+    space.set_brk_start(heap)?;
     let stack_top = stack_end - (crate::random::next_u64() & 0x1ff0);
     let vdso = crate::arch::vdso::map(&space)?;
     let auxv = [

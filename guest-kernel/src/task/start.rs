@@ -6,6 +6,7 @@ use crate::task::process;
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::timers;
 use crate::wait::PollEvents;
+use alloc::vec::Vec;
 use sprout_abi::hypercall::{event, wait_flags};
 
 /// Waits in the host for something to do.
@@ -27,6 +28,13 @@ pub fn idle() {
 pub fn handle_events(events: u64) {
     if events & event::RESTORED != 0 {
         restored();
+    }
+    if events & event::COMPACT != 0 {
+        let spaces: Vec<_> = process::all()
+            .iter()
+            .map(|process| process.space())
+            .collect();
+        crate::mm::compact(&spaces);
     }
     if events & event::REQUEST != 0 {
         devfs::channel_queue().wake(PollEvents::IN);

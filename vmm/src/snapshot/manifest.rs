@@ -12,7 +12,7 @@ use super::{MANIFEST_FILE, SnapshotError, read_bounded};
 use crate::cpuid::Features;
 
 /// Version of the directory's format.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// How the sentry runs (see the two privilege modes in ARCHITECTURE.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

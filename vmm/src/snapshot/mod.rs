@@ -5,11 +5,11 @@
 //! | `manifest.json` | versions, what the host must offer, digests of everything |
 //! | `state.bin` | vCPU and device state |
 //! | `memory` | RAM, sparse, mapped as it is |
-//! | `working-set` | pages an earlier restored guest touched, ascending |
+//! | `working-set` | what an earlier restored guest touched |
 //!
 //! A snapshot is taken in the guest's WAIT with the READY flag and nowhere else. It appears under
-//! its name all at once or not at all ([`write`]). [`Snapshot::open`] checks what can be checked
-//! without reading the memory; [`Snapshot::verify`] reads everything and is for registration.
+//! its name all at once or not at all ([`write`]). [`Snapshot::open`] checks all but the
+//! memory and the images; [`Snapshot::verify`] reads those, too, and is for registration.
 
 pub mod manifest;
 mod memory_file;
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use manifest::Manifest;
 use state::State;
+use working_set::WorkingSet;
 
 /// Name of the manifest in a snapshot's directory.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -92,6 +93,7 @@ pub struct Snapshot {
     manifest: Manifest,
     state: State,
     memory: File,
+    working_set: WorkingSet,
 }
 
 impl Snapshot {
@@ -109,6 +111,14 @@ impl Snapshot {
             .check_bytes(&bytes)
             .map_err(|reason| corrupt(format!("state.bin: {reason}")))?;
         let state = State::decode(&bytes).map_err(corrupt)?;
+        let set_path = path.join(WORKING_SET_FILE);
+        let bytes = read_bounded(&set_path)?;
+        manifest
+            .working_set
+            .check_bytes(&bytes)
+            .map_err(|reason| corrupt(format!("{WORKING_SET_FILE}: {reason}")))?;
+        let working_set = WorkingSet::decode(&bytes, manifest.memory_size)
+            .ok_or_else(|| corrupt(format!("{WORKING_SET_FILE}: not a list of pages")))?;
         let memory_path = path.join(MEMORY_FILE);
         let memory = File::open(&memory_path).map_err(SnapshotError::io("open", &memory_path))?;
         let size = memory
@@ -134,6 +144,7 @@ impl Snapshot {
             manifest,
             state,
             memory,
+            working_set,
         })
     }
 
@@ -143,15 +154,10 @@ impl Snapshot {
             path: self.path.clone(),
             reason,
         };
-        let parts = [
-            (MEMORY_FILE, &self.manifest.memory),
-            (WORKING_SET_FILE, &self.manifest.working_set),
-        ];
-        for (name, part) in parts {
-            let path = self.path.join(name);
-            part.check_file(&path)?
-                .map_err(|reason| corrupt(format!("{name}: {reason}")))?;
-        }
+        self.manifest
+            .memory
+            .check_file(&self.path.join(MEMORY_FILE))?
+            .map_err(|reason| corrupt(format!("{MEMORY_FILE}: {reason}")))?;
         for image in &self.manifest.images {
             image
                 .part
@@ -169,6 +175,11 @@ impl Snapshot {
         use std::os::fd::AsRawFd;
         // SAFETY: advice about a descriptor; no memory is involved. It may be ignored.
         unsafe { libc::posix_fadvise(self.memory.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    }
+
+    /// What its instances touch.
+    pub fn working_set(&self) -> &WorkingSet {
+        &self.working_set
     }
 
     /// The manifest.

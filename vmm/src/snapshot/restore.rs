@@ -10,7 +10,6 @@ use sprout_abi::layout::RESTORE_INFO_GPA;
 use sprout_agent::Restored;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::working_set::WorkingSet;
 use super::{Snapshot, SnapshotError};
 use crate::clock::GuestClock;
 use crate::hypercall;
@@ -35,7 +34,7 @@ impl Instance {
 }
 
 impl Shell {
-    /// Turns the shell into the snapshot's guest, still waiting.
+    /// Turns the shell into the snapshot's guest, still waiting, its working set in memory.
     pub fn prepare(self, snapshot: &Snapshot) -> Result<Vm, VmError> {
         self.check(snapshot)?;
         let manifest = snapshot.manifest();
@@ -45,7 +44,12 @@ impl Shell {
             .enumerate()
             .map(|(index, image)| Image::open(&image.path, index))
             .collect::<Result<Vec<_>, _>>()?;
-        let memory = GuestMemory::from_file(&snapshot.memory, manifest.memory_size, images)?;
+        let memory = GuestMemory::from_file(
+            &snapshot.memory,
+            manifest.memory_size,
+            &snapshot.working_set,
+            images,
+        )?;
         self.attach(&memory)?;
         snapshot.state.vcpu.restore(&self.vcpu)?;
         let clock = GuestClock::starting_at(self.tsc, snapshot.state.monotonic_ns);
@@ -95,18 +99,6 @@ impl Vm {
         let ram = self.memory.ram_mapping();
         // A kernel that ignores it gives a larger working set, not a wrong one.
         let _ = ram.advise(0, ram.size(), libc::MADV_RANDOM);
-    }
-
-    /// Makes this guest's own copies of the pages of a working set, ahead of its touching them.
-    pub fn prefault(&self, set: &WorkingSet) {
-        for run in set.runs() {
-            let (offset, length) = (run.start as usize * 4096, run.len() * 4096);
-            // Only a head start: a page that is not populated here is when the guest writes it.
-            let _ = self
-                .memory
-                .ram_mapping()
-                .advise(offset, length, libc::MADV_POPULATE_WRITE);
-        }
     }
 
     /// Like [`Vm::resume`] for a guest with a request channel; returns what the guest is to read:

@@ -4,16 +4,17 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sprout_abi::ABI_VERSION;
-use sprout_abi::hypercall::wait_flags;
+use sprout_abi::hypercall::{event, wait_flags};
 
 use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part, PrivilegeMode};
 use super::staging::Staging;
 use super::state::State;
-use super::working_set::WorkingSet;
+use super::working_set::{self, Runs, WorkingSet};
 use super::{
     MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError, WORKING_SET_FILE, memory_file,
 };
 use crate::backend::buffered::Buffered;
+use crate::hypercall::{self, Wait};
 use crate::page_cache;
 use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
@@ -21,6 +22,8 @@ use crate::vm::{Stop, Vm, VmError};
 
 /// Longest rehearsal.
 const REHEARSAL_TIME: Duration = Duration::from_secs(30);
+/// Longest that a guest may take to rearrange its memory.
+const COMPACT_TIME: Duration = Duration::from_secs(30);
 
 /// What the VMM does not know about the guest itself.
 #[derive(Clone, Debug)]
@@ -61,8 +64,8 @@ impl Vm {
         let memory = staging.path().join(MEMORY_FILE);
         page_cache::settle(&memory).map_err(SnapshotError::io("read", &memory))?;
         match rehearsal {
-            Ok(set) => {
-                let bytes = set.with_neighbours().encode();
+            Ok(touched) => {
+                let bytes = WorkingSet::new(&touched, self.ram_content()).encode();
                 staging.write(WORKING_SET_FILE, &bytes)?;
                 manifest.working_set = Part::of_bytes(&bytes);
                 write_manifest(&staging, &manifest)?;
@@ -73,12 +76,39 @@ impl Vm {
         Ok(manifest)
     }
 
+    /// Has the waiting guest rearrange its memory, and wait again.
+    fn compact(&mut self) -> Result<(), VmError> {
+        let wait = self.ready_wait()?;
+        self.waiting = None;
+        hypercall::complete(&self.memory, wait.request, event::COMPACT.cast_signed())?;
+        let mut backend = Buffered::new([]).ending_in(COMPACT_TIME);
+        match self.run(None, &mut backend)? {
+            Stop::Ready => Ok(()),
+            ended => Err(VmError::Stopped {
+                reason: format!("it ended with {ended:?} while it prepared for its snapshot"),
+                registers: String::new(),
+            }),
+        }
+    }
+
+    /// All of RAM, while the guest stands still.
+    fn ram_content(&self) -> &[u8] {
+        let ram = self.memory.ram_mapping();
+        // SAFETY: RAM is mapped and readable for the life of `self.memory`; the vCPU does not run
+        // (it can only run through `&mut self`), so nobody writes to it meanwhile.
+        unsafe { std::slice::from_raw_parts(ram.as_ptr(), ram.size()) }
+    }
+
+    fn ready_wait(&self) -> Result<Wait, SnapshotError> {
+        self.waiting
+            .filter(|wait| wait.flags & wait_flags::READY != 0)
+            .ok_or(SnapshotError::NotReady)
+    }
+
     /// Writes all parts, with an empty working set.
     fn stage(&mut self, staging: &Staging, description: &Description) -> Result<Manifest, VmError> {
-        let wait = self
-            .waiting
-            .filter(|wait| wait.flags & wait_flags::READY != 0)
-            .ok_or(SnapshotError::NotReady)?;
+        self.compact()?;
+        let wait = self.ready_wait()?;
         self.finish_exit()?;
         let monotonic_ns = self.clock.now();
         let vcpu = VcpuState::save(&self.shell.vcpu)?;
@@ -104,11 +134,8 @@ impl Vm {
         let privilege_mode = PrivilegeMode::from_abi(self.memory.privilege_mode())
             .unwrap_or_else(|| self.shell.expected_mode());
 
-        let ram = self.memory.ram_mapping();
-        // SAFETY: RAM is mapped and readable for the life of `self.memory`; the vCPU does not run
-        // (it can only run through `&mut self`), so nobody writes to it meanwhile.
-        let ram = unsafe { std::slice::from_raw_parts(ram.as_ptr(), ram.size()) };
-        let memory = memory_file::write(&staging.path().join(MEMORY_FILE), ram)?;
+        let memory_path = staging.path().join(MEMORY_FILE);
+        let memory = memory_file::write(&memory_path, self.ram_content())?;
         staging.write(STATE_FILE, &state)?;
         staging.write(WORKING_SET_FILE, &[])?;
         let manifest = Manifest {
@@ -148,7 +175,7 @@ fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), Snapshot
 ///
 /// The memory file is dropped from the page cache first and read without read-ahead: a fault then
 /// maps the page that is touched and none of its neighbours.
-fn rehearse(directory: &Path, request: &[u8]) -> Result<WorkingSet, VmError> {
+fn rehearse(directory: &Path, request: &[u8]) -> Result<Runs, VmError> {
     let snapshot = Snapshot::open(directory)?;
     snapshot.drop_from_cache();
     let mut vm = Shell::new()?.prepare(&snapshot)?;
@@ -167,6 +194,6 @@ fn rehearse(directory: &Path, request: &[u8]) -> Result<WorkingSet, VmError> {
         }
     }
     let memory = vm.memory();
-    WorkingSet::present_pages(memory.ram_host_address(), memory.ram_size())
+    working_set::present_pages(memory.ram_host_address(), memory.ram_size())
         .map_err(VmError::io("read which pages were touched"))
 }

@@ -25,11 +25,11 @@ const ALLOWED: &[(i64, &str)] = &[
     (libc::SYS_statx, "sizes of snapshot parts and images"),
     (libc::SYS_fstat, "sizes of snapshot parts and images"),
     (libc::SYS_lseek, "reading a whole file"),
-    (libc::SYS_pread64, "KVM's counters"),
+    (libc::SYS_pread64, "the working set, KVM's counters"),
     (libc::SYS_munmap, "the allocator, mappings"),
     (libc::SYS_mremap, "the allocator"),
     (libc::SYS_brk, "the allocator"),
-    (libc::SYS_madvise, "prefaulting"),
+    (libc::SYS_madvise, "large pages, the working set"),
     (libc::SYS_ppoll, "waiting"),
     (
         libc::SYS_poll,

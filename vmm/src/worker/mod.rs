@@ -18,7 +18,6 @@ use self::protocol::{
 use crate::kernel::Kernel;
 use crate::shell::Shell;
 use crate::snapshot::manifest::PrivilegeMode;
-use crate::snapshot::working_set::WorkingSet;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::vm::{Stop, Vm, VmError};
 
@@ -111,9 +110,7 @@ impl Guest {
             }
             .into());
         }
-        let working_set = WorkingSet::read(snapshot.path(), manifest.memory_size)?;
         let vm = shell.prepare(&snapshot)?;
-        vm.prefault(&working_set);
         Ok(Box::new(Prepared {
             seed,
             vm,

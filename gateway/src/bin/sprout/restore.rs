@@ -14,7 +14,6 @@ use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::manifest::PrivilegeMode;
-use sprout_vmm::snapshot::working_set::WorkingSet;
 use sprout_vmm::vm::Stop;
 
 /// Arguments of `sprout restore`.
@@ -81,8 +80,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let opened = start.elapsed();
     let mut vm = shell.prepare(&snapshot)?;
     let prepared = start.elapsed() - opened;
-    vm.prefault(&WorkingSet::read(&path, manifest.memory_size)?);
-    let prefaulted = start.elapsed() - opened - prepared;
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(args.strace, boot_flags::STRACE) | set(args.stats, boot_flags::STATS);
     let request = request("restore", &args.path, &args.data)?;
@@ -100,7 +97,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             ("create", created),
             ("open", opened),
             ("prepare", prepared),
-            ("prefault", prefaulted),
             ("restore", resumed),
             ("run", ran),
         ];

@@ -73,6 +73,11 @@ impl Entry {
         Entry((self.0 & !HUGE) + (part as u64) * 4096)
     }
 
+    /// The same leaf for another page.
+    pub const fn moved_to(self, phys: u64) -> Entry {
+        Entry(self.0 & !ADDRESS | phys)
+    }
+
     /// Whether nothing is here.
     pub const fn is_none(self) -> bool {
         self.0 == 0
