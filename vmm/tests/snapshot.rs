@@ -12,6 +12,7 @@ use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
+use sprout_vmm::snapshot::manifest::FORMAT_VERSION;
 use sprout_vmm::snapshot::working_set::present_pages;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
@@ -202,7 +203,7 @@ fn damage_and_foreign_snapshots_are_refused_with_the_reason() {
     assert!(refusal(&target).contains("ABI version 999"));
 
     take(&target);
-    edit("\"format\": 1", "\"format\": 7");
+    edit(&format!("\"format\": {FORMAT_VERSION}"), "\"format\": 7");
     assert!(refusal(&target).contains("format version 7"));
 
     take(&target);
