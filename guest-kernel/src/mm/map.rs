@@ -48,8 +48,8 @@ const HIGH_HINTS: u64 = 1 << 32;
 const GATHERED: u64 = 1 << 44;
 /// Addresses of one zone.
 const GATHERED_ZONE: u64 = 1 << 36;
-/// A hint with nothing so near is lonely.
-const NEIGHBOURHOOD: u64 = HUGE_PAGE_SIZE;
+/// A hint with nothing so near is lonely: neither beside something nor where something was.
+const NEIGHBOURHOOD: u64 = 1 << 30;
 /// Larger mappings are followed wherever they want to be.
 const GATHERED_MAX: u64 = 1 << 20;
 

@@ -748,3 +748,32 @@ fn kernel_pages_appear_under_their_name_and_stay_the_kernels() {
     drop(space);
     assert!(frame.is_unique());
 }
+
+#[test]
+fn small_pieces_at_lonely_hints_are_gathered_and_other_hints_are_followed() {
+    let space = AddressSpace::new().unwrap();
+    // As V8 does it: 256 KiB wherever the dice say, mapped with room to align it.
+    let piece = (256 << 10) + (252 << 10);
+    let mut pieces = Vec::new();
+    for lonely in [0x1234_5678_9000, 0x2345_6789_a000, 0x0fed_cba9_8000] {
+        let start = space.mmap(&request(lonely, piece, RW, ANON)).unwrap();
+        let aligned = start.next_multiple_of(256 << 10);
+        if start < aligned {
+            space.munmap(start, aligned - start).unwrap();
+        }
+        let end = aligned + (256 << 10);
+        if end < start + piece {
+            space.munmap(end, start + piece - end).unwrap();
+        }
+        pieces.push(aligned);
+    }
+    assert_eq!(pieces[0] - pieces[1], 256 << 10);
+    assert_eq!(pieces[1] - pieces[2], 256 << 10);
+    let follows = |addr, len| space.mmap(&request(addr, len, RW, ANON)).unwrap() == addr;
+    // Low, large, and beside or where something was: the program means it.
+    assert!(follows(0x4000_0000, PAGE));
+    assert!(follows(0x00c0_0000_0000, 64 << 20));
+    assert!(follows(0x00c0_0000_0000 + (64 << 20), PAGE));
+    let top = map(&space, 16 << 20, RW, ANON);
+    assert!(follows(top - (64 << 20), PAGE));
+}
