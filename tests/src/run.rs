@@ -3,11 +3,16 @@
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How long the pipes of a command that has ended may stay open.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What a finished (or killed) command left behind.
 #[derive(Debug, Clone)]
@@ -62,9 +67,10 @@ pub fn run(command: &mut Command, deadline: Duration) -> Result<Outcome> {
     if status.is_none() {
         kill_group(&mut child);
     }
+    let grace = Instant::now() + GRACE;
     Ok(Outcome {
-        stdout: out.join().unwrap_or_default(),
-        stderr: err.join().unwrap_or_default(),
+        stdout: out.take(grace),
+        stderr: err.take(grace),
         status: status.map(shell_status),
         killed_by: status.and_then(|status| status.signal()),
     })
@@ -95,15 +101,48 @@ pub fn kill_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            // What came before an error is what there is to compare.
-            let _ = pipe.read_to_end(&mut bytes);
+/// Reads, whatever signals interrupt it.
+fn read_on(pipe: &mut impl Read, piece: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match pipe.read(piece) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            other => return other,
         }
-        bytes
-    })
+    }
+}
+
+/// What arrives on a pipe, read by a thread of its own.
+struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    end: Receiver<()>,
+}
+
+impl Collected {
+    /// What has come when the pipe ends, or until then: something the command left behind may hold
+    /// the pipe open for ever.
+    fn take(self, until: Instant) -> Vec<u8> {
+        let rest = until.saturating_duration_since(Instant::now());
+        // Either way there is no more to wait for.
+        let _ = self.end.recv_timeout(rest);
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn collect(mut pipe: Option<impl Read + Send + 'static>) -> Collected {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let (done, end) = mpsc::channel();
+    let sink = bytes.clone();
+    thread::spawn(move || {
+        let mut piece = [0; 1 << 16];
+        // What came before an error is what there is to compare.
+        while let Some(Ok(length @ 1..)) = pipe.as_mut().map(|pipe| read_on(pipe, &mut piece)) {
+            let mut bytes = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            bytes.extend_from_slice(&piece[..length]);
+        }
+        // Nobody may be waiting any more.
+        let _ = done.send(());
+    });
+    Collected { bytes, end }
 }
 
 #[cfg(test)]
@@ -144,6 +183,21 @@ mod tests {
         .expect("sh runs");
         assert_eq!((outcome.status, outcome.out().as_str()), (None, "x\n"));
         assert!(start.elapsed() < SECOND * 30);
+    }
+
+    #[test]
+    fn what_a_command_leaves_behind_does_not_hold_its_output_back() {
+        let start = Instant::now();
+        let outcome = run(
+            Command::new("setsid").args(["--fork", "sh", "-c", "echo left; exec sleep 20"]),
+            SECOND * 10,
+        )
+        .expect("setsid runs");
+        assert_eq!(
+            (outcome.status, outcome.out().as_str()),
+            (Some(0), "left\n")
+        );
+        assert!(start.elapsed() < SECOND * 18);
     }
 
     const SECOND: Duration = Duration::from_secs(1);
