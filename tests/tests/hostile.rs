@@ -5,9 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use libtest_mimic::{Arguments, Trial};
 use sprout_tests::run::{Outcome, run};
 use sprout_tests::store::Store;
@@ -47,8 +48,13 @@ const RANDOM_SEEDS: u32 = 20;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 8] = [
         ("a_guest_that_rings_the_doorbell_harms_nobody", doorbell),
+        (
+            "a_program_gets_all_memory_and_is_killed_for_more",
+            all_memory,
+        ),
+        ("no_way_to_use_up_memory_breaks_the_machine", used_up_memory),
         ("a_truncated_or_foreign_image_is_refused", broken_image),
         ("an_image_with_flipped_metadata_is_survived", flipped_image),
         (
@@ -155,6 +161,60 @@ fn doorbell() -> Result<()> {
         ensure!(
             outcome.status != Some(125) || !outcome.err().trim().is_empty(),
             "{what}: the machine was stopped without a word"
+        );
+    }
+    Ok(())
+}
+
+fn memory_program(how: &str) -> Result<Outcome> {
+    static PROGRAM: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let program = {
+        let mut program = PROGRAM.lock().map_err(|_| anyhow!("not compiled"))?;
+        match &*program {
+            Some(path) => path.clone(),
+            None => program.insert(compile("memory", &[])?).clone(),
+        }
+    };
+    let mut command = sprout::command()?;
+    command.args(["run", "--memory", "64M", "--"]).arg(program);
+    run(command.arg(how), DEADLINE)
+}
+
+/// Overcommitted memory ends in the death of the process that has most, with a line that says so.
+fn all_memory() -> Result<()> {
+    const LINE: &str = "sprout: out of memory: killed process";
+    let outcome = memory_program("capacity")?;
+    ensure!(
+        outcome.out() == "total 65536 kB, all of it available: yes\n",
+        "{outcome:?}"
+    );
+    for how in ["eat", "copy"] {
+        let outcome = memory_program(how)?;
+        ensure!(outcome.status == Some(137), "{how}: {outcome:?}");
+        ensure!(
+            outcome.err().matches(LINE).count() == 1 && outcome.err().contains("--memory"),
+            "{how}: {}",
+            outcome.err()
+        );
+    }
+    let outcome = memory_program("child")?;
+    ensure!(
+        outcome.status == Some(0)
+            && outcome.out() == "child killed by signal 9\nits memory is back\n"
+            && outcome.err().matches(LINE).count() == 1,
+        "{outcome:?}"
+    );
+    Ok(())
+}
+
+/// What belongs to the sentry (stacks, areas, buffers) runs out like what is the program's.
+fn used_up_memory() -> Result<()> {
+    for how in ["threads", "areas", "pipes", "sockets", "files", "forks"] {
+        let outcome = memory_program(how)?;
+        ensure_no_harm(&outcome, how)?;
+        ensure!(
+            matches!(outcome.status, Some(0 | 137)),
+            "{how}: {outcome:?}"
         );
     }
     Ok(())

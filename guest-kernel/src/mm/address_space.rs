@@ -41,9 +41,11 @@ pub struct MemoryUsage {
     pub size: u64,
     /// Mapped frames that are the program's own (RssAnon).
     pub rss_anonymous: u64,
-    /// Mapped file pages (RssFile).
+    /// Mapped pages of images (RssFile).
     pub rss_file: u64,
-    /// Largest sum of both so far (VmHWM).
+    /// Mapped pages of shared memory and tmpfs (RssShmem).
+    pub rss_shared: u64,
+    /// Largest sum of them so far (VmHWM).
     pub rss_peak: u64,
     /// Private writable areas (VmData).
     pub data: u64,
@@ -60,6 +62,7 @@ pub struct MemoryUsage {
 pub(super) struct Rss {
     pub anonymous: u64,
     pub file: u64,
+    pub shared: u64,
     pub peak: u64,
 }
 
@@ -67,23 +70,28 @@ impl Rss {
     /// Counts a leaf mapped.
     pub fn add(&mut self, leaf: Entry, huge: bool) {
         let pages = if huge { HUGE_PAGE_SIZE / PAGE_SIZE } else { 1 };
-        if frame::is_counted(leaf.phys()) {
-            self.anonymous += pages;
+        *self.kind(leaf) += pages;
+        self.peak = self.peak.max(self.anonymous + self.file + self.shared);
+    }
+
+    fn kind(&mut self, leaf: Entry) -> &mut u64 {
+        if !frame::is_counted(leaf.phys()) {
+            &mut self.file
+        } else if leaf.is_of_file() {
+            &mut self.shared
         } else {
-            self.file += pages;
+            &mut self.anonymous
         }
-        self.peak = self.peak.max(self.anonymous + self.file);
     }
 
     /// Drops what a leaf held: its count and its reference.
     pub fn release(&mut self, leaf: Entry, huge: bool) {
         let pages = if huge { HUGE_PAGE_SIZE / PAGE_SIZE } else { 1 };
+        *self.kind(leaf) -= pages;
         let phys = leaf.phys();
         if !frame::is_counted(phys) {
-            self.file -= pages;
             return;
         }
-        self.anonymous -= pages;
         if huge {
             frame::put_huge(phys)
         } else {
@@ -103,6 +111,8 @@ pub(super) struct Space {
     pub mmap_base: u64,
     /// An address inside the main stack, 0 before there is one.
     pub stack: u64,
+    /// A system call could not have a page of the program: there was no memory.
+    pub starved: bool,
 }
 
 impl Space {
@@ -174,6 +184,7 @@ impl AddressSpace {
             brk: 0,
             mmap_base: STACK_TOP - STACK_ROOM,
             stack: 0,
+            starved: false,
         }))
     }
 
@@ -237,6 +248,12 @@ impl AddressSpace {
         Ok(start)
     }
 
+    /// Whether a system call failed since the last call here because there was no memory for a page
+    /// of the program.
+    pub fn take_starved(&self) -> bool {
+        core::mem::take(&mut self.lock().starved)
+    }
+
     /// Sizes, for /proc.
     pub fn usage(&self) -> MemoryUsage {
         let space = self.lock();
@@ -252,6 +269,7 @@ impl AddressSpace {
             size: space.vmas.bytes(),
             rss_anonymous: space.rss.anonymous * PAGE_SIZE,
             rss_file: space.rss.file * PAGE_SIZE,
+            rss_shared: space.rss.shared * PAGE_SIZE,
             rss_peak: space.rss.peak * PAGE_SIZE,
             data: sum(&|vma| vma.is_private() && vma.prot.contains(Prot::WRITE)),
             stack: space.vmas.find(space.stack).map_or(0, Vma::len),

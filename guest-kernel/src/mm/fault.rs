@@ -330,7 +330,7 @@ impl Space {
                         }
                         FilePage::Image(phys) => Entry::leaf(phys, false, executable, false),
                         FilePage::Frame(frame) => {
-                            Entry::leaf(frame.into_counted(), writable, executable, false)
+                            Entry::leaf(frame.into_counted(), writable, executable, false).of_file()
                         }
                     };
                     table.set(slot, leaf);

@@ -23,6 +23,7 @@ impl AddressSpace {
             brk: parent.brk,
             mmap_base: parent.mmap_base,
             stack: parent.stack,
+            starved: false,
         };
         // From here on dropping it gives back what it got.
         let child = AddressSpace::from_space(child);

@@ -16,7 +16,7 @@
 use super::phys;
 use crate::errno::{Errno, Result};
 use crate::sync::{Lock, LockGuard, Rank};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
 /// Largest order: 2 MiB.
@@ -48,6 +48,8 @@ pub struct FrameStats {
     pub total: u64,
     /// Frames that can be allocated now.
     pub free: u64,
+    /// Those of them that programs and files can get.
+    pub available: u64,
 }
 
 /// The allocator for one range of RAM.
@@ -90,16 +92,22 @@ impl FrameAllocator {
         let usable = first + record_frames;
         assert!(usable < end, "no RAM left beyond the sentry");
         allocator.untouched = usable.next_multiple_of(HUGE_FRAMES).min(end);
-        // Up to the first 2 MiB boundary: the largest aligned blocks that fit.
-        let mut frame = usable;
-        while frame < allocator.untouched {
-            let fit = (allocator.untouched - frame).ilog2();
-            let order = frame.trailing_zeros().min(fit).min(MAX_ORDER);
-            allocator.push(frame, order, ZERO);
-            frame += 1 << order;
-        }
+        allocator.list_zero(usable, allocator.untouched);
+        // Less than 2 MiB at the end: taken as soon as anything, or it would never be.
+        let whole = end / HUGE_FRAMES * HUGE_FRAMES;
+        allocator.list_zero(whole.max(allocator.untouched), end);
         allocator.free = end - usable;
         allocator
+    }
+
+    /// Lists `[frame, end)` as the largest aligned blocks that fit, all zero.
+    fn list_zero(&mut self, mut frame: u32, end: u32) {
+        while frame < end {
+            let fit = (end - frame).ilog2();
+            let order = frame.trailing_zeros().min(fit).min(MAX_ORDER);
+            self.push(frame, order, ZERO);
+            frame += 1 << order;
+        }
     }
 
     fn record(&self, frame: u32) -> &AtomicU64 {
@@ -370,6 +378,8 @@ static RECORDS: AtomicU64 = AtomicU64::new(0);
 /// First address the allocator manages; pages below (the sentry) and images are not counted.
 static FIRST: AtomicU64 = AtomicU64::new(u64::MAX);
 static TOTAL: AtomicU64 = AtomicU64::new(0);
+/// See [`is_scarce`].
+static SCARCE: AtomicBool = AtomicBool::new(false);
 
 /// Gives the allocator its RAM: `[free_start, ram_size)` of the boot information. Called once.
 pub fn init(free_start: u64, ram_size: u64) {
@@ -409,6 +419,7 @@ pub fn stats() -> FrameStats {
     FrameStats {
         total: TOTAL.load(Ordering::Relaxed),
         free,
+        available: free.saturating_sub(kernel_reserve()),
     }
 }
 
@@ -419,7 +430,9 @@ pub(super) fn total_frames() -> u64 {
 
 /// Allocates `1 << order` contiguous frames, one reference each.
 pub(super) fn allocate(order: u32) -> Option<Block> {
-    let block = allocator().allocate(order)?;
+    let mut allocator = allocator();
+    let block = allocator.allocate(order)?;
+    watch(&allocator);
     live(1 << order);
     Some(block)
 }
@@ -427,11 +440,34 @@ pub(super) fn allocate(order: u32) -> Option<Block> {
 /// Frames kept for page tables and the sentry's heap when programs and files have used up the rest.
 const KERNEL_RESERVE: u64 = 1024;
 
+/// [`KERNEL_RESERVE`], less in a small VM.
+fn kernel_reserve() -> u64 {
+    KERNEL_RESERVE.min(total_frames() / 32)
+}
+
+/// Whether the sentry itself has used up half of its reserve: a program has to go before an
+/// allocation of the sentry fails.
+pub fn is_scarce() -> bool {
+    SCARCE.load(Ordering::Relaxed)
+}
+
+/// Whether programs get no more frames.
+pub fn is_used_up() -> bool {
+    u64::from(allocator().free_frames()) <= kernel_reserve()
+}
+
+/// Called after the count of free frames changed.
+fn watch(allocator: &FrameAllocator) {
+    let scarce = u64::from(allocator.free_frames()) < kernel_reserve() / 2;
+    if scarce != is_scarce() {
+        SCARCE.store(scarce, Ordering::Relaxed);
+    }
+}
+
 /// Allocates a frame for a program or a file: `None` while the sentry itself could still go on.
 pub(super) fn allocate_for_program() -> Option<Block> {
     let mut allocator = allocator();
-    let reserve = KERNEL_RESERVE.min(total_frames() / 32);
-    if u64::from(allocator.free_frames()) <= reserve {
+    if u64::from(allocator.free_frames()) <= kernel_reserve() {
         return None;
     }
     let block = allocator.allocate(0)?;
@@ -442,7 +478,9 @@ pub(super) fn allocate_for_program() -> Option<Block> {
 /// Allocates `count` contiguous frames when that is more than [`MAX_ORDER`] gives. Rounded up to
 /// whole 2 MiB.
 pub(super) fn allocate_run(count: u32) -> Option<Block> {
-    let block = allocator().allocate_run(count)?;
+    let mut allocator = allocator();
+    let block = allocator.allocate_run(count)?;
+    watch(&allocator);
     live(i64::from(count.next_multiple_of(HUGE_FRAMES)));
     Some(block)
 }
@@ -475,7 +513,9 @@ pub(super) fn allocate_zeroed() -> Option<u64> {
 /// Frees a block nobody else refers to.
 pub(super) fn release(phys: u64, order: u32) {
     live(-(1 << order));
-    allocator().release(phys, order);
+    let mut allocator = allocator();
+    allocator.release(phys, order);
+    watch(&allocator);
 }
 
 /// Whether the page at `phys` is a frame of this allocator: not an image's, nor one of the pages

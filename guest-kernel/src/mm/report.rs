@@ -26,9 +26,29 @@ impl AddressSpace {
         for vma in self.areas() {
             write_line(out, &vma, &heap, stack)?;
             let resident = self.lock().resident(&vma);
-            resident.write(out, &vma)?;
+            write_rows(out, &[("Size", vma.len()), PAGE_SIZES[0], PAGE_SIZES[1]])?;
+            write_rows(out, &resident.rows())?;
+            let eligible = !vma.flags.contains(VmaFlags::NO_HUGE) && vma.is_anonymous();
+            writeln!(out, "THPeligible:    {:>8}", u32::from(eligible))?;
+            writeln!(out, "VmFlags: {}", vm_flags(&vma))?;
         }
         Ok(())
+    }
+
+    /// Writes /proc/PID/smaps_rollup: the sums of smaps.
+    pub fn write_smaps_rollup(&self, out: &mut dyn Write) -> fmt::Result {
+        let areas = self.areas();
+        let mut sum = Resident::default();
+        for vma in &areas {
+            sum.include(&self.lock().resident(vma));
+        }
+        let start = areas.first().map_or(0, |vma| vma.start);
+        let end = areas.last().map_or(0, |vma| vma.end);
+        let line = alloc::format!("{start:08x}-{end:08x} ---p 00000000 00:00 0 ");
+        writeln!(out, "{line:<73}[rollup]")?;
+        let mut rows = sum.rows().to_vec();
+        rows.splice(3..3, sum.dirty_by_kind());
+        write_rows(out, &rows)
     }
 
     fn landmarks(&self) -> (core::ops::Range<u64>, u64) {
@@ -37,12 +57,18 @@ impl AddressSpace {
     }
 }
 
+const PAGE_SIZES: [(&str, u64); 2] = [("KernelPageSize", PAGE_SIZE), ("MMUPageSize", PAGE_SIZE)];
+
 /// What of an area is mapped, in bytes.
 #[derive(Default)]
 struct Resident {
     total: u64,
     proportional: u64,
-    shared: u64,
+    proportional_dirty: u64,
+    /// The parts of `proportional_dirty` that are anonymous and that belong to files in RAM.
+    anonymous_dirty: u64,
+    file_dirty: u64,
+    shared_dirty: u64,
     private_clean: u64,
     private_dirty: u64,
     anonymous: u64,
@@ -75,35 +101,53 @@ impl Resident {
     fn add(&mut self, phys: u64, leaf: Entry, huge: bool) {
         self.total += PAGE_SIZE;
         if !frame::is_counted(phys) {
+            // A page of an image: it never changes, and who else maps it is not known.
             self.private_clean += PAGE_SIZE;
             self.proportional += PAGE_SIZE;
             return;
         }
-        let references = frame::references(phys).max(1);
-        self.proportional += PAGE_SIZE / references;
-        self.anonymous += PAGE_SIZE;
-        if references > 1 {
-            self.shared += PAGE_SIZE;
-        } else if leaf.is_writable() {
-            self.private_dirty += PAGE_SIZE;
+        // The file's own reference is not a mapping.
+        let mappings = frame::references(phys) - u64::from(leaf.is_of_file());
+        let share = PAGE_SIZE / mappings.max(1);
+        self.proportional += share;
+        self.proportional_dirty += share;
+        if leaf.is_of_file() {
+            self.file_dirty += share;
         } else {
-            self.private_clean += PAGE_SIZE;
+            self.anonymous_dirty += share;
+            self.anonymous += PAGE_SIZE;
+        }
+        // There is nothing a frame of RAM could be clean with respect to.
+        if mappings > 1 {
+            self.shared_dirty += PAGE_SIZE;
+        } else {
+            self.private_dirty += PAGE_SIZE;
         }
         if huge {
             self.huge += PAGE_SIZE;
         }
     }
 
-    fn write(&self, out: &mut dyn Write, vma: &Vma) -> fmt::Result {
-        let rows = [
-            ("Size", vma.len()),
-            ("KernelPageSize", PAGE_SIZE),
-            ("MMUPageSize", PAGE_SIZE),
+    fn include(&mut self, other: &Resident) {
+        self.total += other.total;
+        self.proportional += other.proportional;
+        self.proportional_dirty += other.proportional_dirty;
+        self.anonymous_dirty += other.anonymous_dirty;
+        self.file_dirty += other.file_dirty;
+        self.shared_dirty += other.shared_dirty;
+        self.private_clean += other.private_clean;
+        self.private_dirty += other.private_dirty;
+        self.anonymous += other.anonymous;
+        self.huge += other.huge;
+    }
+
+    fn rows(&self) -> [(&'static str, u64); 19] {
+        [
             ("Rss", self.total),
             ("Pss", self.proportional),
-            ("Pss_Dirty", self.private_dirty),
-            ("Shared_Clean", self.shared),
-            ("Shared_Dirty", 0),
+            ("Pss_Dirty", self.proportional_dirty),
+            ("Shared_Clean", 0),
+            ("Shared_Dirty", self.shared_dirty),
             ("Private_Clean", self.private_clean),
             ("Private_Dirty", self.private_dirty),
             ("Referenced", self.total),
@@ -118,16 +162,29 @@ impl Resident {
             ("Swap", 0),
             ("SwapPss", 0),
             ("Locked", 0),
-        ];
-        for (name, bytes) in rows {
-            let mut label = String::from(name);
-            label.push(':');
-            writeln!(out, "{label:<16}{:>8} kB", bytes / 1024)?;
-        }
-        let eligible = !vma.flags.contains(VmaFlags::NO_HUGE) && vma.is_anonymous();
-        writeln!(out, "THPeligible:    {:>8}", u32::from(eligible))?;
-        writeln!(out, "VmFlags: {}", vm_flags(vma))
+        ]
     }
+
+    /// What only smaps_rollup has.
+    fn dirty_by_kind(&self) -> [(&'static str, u64); 3] {
+        [
+            ("Pss_Anon", self.anonymous_dirty),
+            (
+                "Pss_File",
+                self.proportional - self.anonymous_dirty - self.file_dirty,
+            ),
+            ("Pss_Shmem", self.file_dirty),
+        ]
+    }
+}
+
+fn write_rows(out: &mut dyn Write, rows: &[(&str, u64)]) -> fmt::Result {
+    for (name, bytes) in rows {
+        let mut label = String::from(*name);
+        label.push(':');
+        writeln!(out, "{label:<16}{:>8} kB", bytes / 1024)?;
+    }
+    Ok(())
 }
 
 fn vm_flags(vma: &Vma) -> String {

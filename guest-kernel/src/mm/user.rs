@@ -36,8 +36,11 @@ impl Space {
                 };
                 return Ok(leaf.phys() + offset);
             }
-            if attempt == 0 {
-                self.fault(addr, access)?;
+            if attempt == 0
+                && let Err(error) = self.fault(addr, access)
+            {
+                self.starved |= error == FaultError::OutOfMemory;
+                return Err(error);
             }
         }
         Err(FaultError::NotAllowed)

@@ -42,6 +42,15 @@ pub fn dispatch(task: Arc<Task>, frame: &mut TrapFrame) {
         line
     });
     let result = table::call(&ctx, frame, number).unwrap_or(Err(Errno::ENOSYS));
+    let result = if result == Err(Errno::EFAULT) && ctx.space().take_starved() {
+        // The program's pointer is good; once there is room the call will be, too.
+        if crate::mm::frame::is_used_up() {
+            crate::task::oom::make_room(ctx.task());
+        }
+        Err(Errno::ERESTARTNOINTR)
+    } else {
+        result
+    };
     if result == Err(Errno::ENOSYS) {
         counters::count_unimplemented(number);
     }

@@ -13,29 +13,16 @@ use core::sync::atomic::Ordering;
 /// exit_group, or death by a signal: every thread of the process is told to exit. The current task
 /// exits on its way back to the program.
 pub fn exit_group(task: &Arc<Task>, status: ExitStatus) {
-    let process = task.process();
-    {
-        let mut exit = process.exit_status.lock();
-        if exit.is_none() {
-            *exit = Some(status);
-        }
-    }
-    for other in process.tasks() {
-        other.kill();
-    }
+    exit_process(task.process(), status);
     task.kill();
 }
 
-/// Out of memory while `task` touched its own: the process dies as by Linux's OOM killer.
-pub fn out_of_memory(task: &Arc<Task>) {
-    let process = task.process();
-    let line = alloc::format!(
-        "sprout: out of memory: killed process {} ({}); give it more with --memory\n",
-        process.pid(),
-        alloc::string::String::from_utf8_lossy(&process.program.lock().exe),
-    );
-    let _ = crate::platform::console_write(sprout_abi::hypercall::stream::LOG, line.as_bytes());
-    exit_group(task, ExitStatus::Signaled(SIGKILL as u8, false));
+/// Tells every thread of a process to exit.
+pub fn exit_process(process: &Process, status: ExitStatus) {
+    process.exit_status.lock().get_or_insert(status);
+    for task in process.tasks() {
+        task.kill();
+    }
 }
 
 /// Ends the calling thread, and its process with the last one.

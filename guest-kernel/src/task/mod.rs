@@ -11,6 +11,7 @@ pub mod elf;
 pub mod exec;
 pub mod exit;
 pub mod futex;
+pub mod oom;
 pub mod process;
 pub mod sched;
 pub mod signal;

@@ -18,6 +18,8 @@ const DIRTY: u64 = 1 << 6;
 const HUGE: u64 = 1 << 7;
 /// Ignored by the processor: marks a parked leaf.
 const PARKED: u64 = 1 << 9;
+/// Ignored by the processor: the frame belongs to a file, it is not the program's own.
+const FILE: u64 = 1 << 10;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -61,6 +63,16 @@ impl Entry {
             bits |= NO_EXECUTE;
         }
         Entry(bits)
+    }
+
+    /// The same, for a frame that a file (shared memory, tmpfs) holds too.
+    pub const fn of_file(self) -> Entry {
+        Entry(self.0 | FILE)
+    }
+
+    /// Whether a file holds the frame too.
+    pub const fn is_of_file(self) -> bool {
+        self.0 & FILE != 0
     }
 
     /// The same page, not accessible.

@@ -69,7 +69,8 @@ fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
         Err(FaultError::NotAllowed) => SigInfo::fault(SIGSEGV, code::SEGV_ACCERR, cr2),
         Err(FaultError::BeyondFile) => SigInfo::fault(SIGBUS, code::BUS_ADRERR, cr2),
         Err(FaultError::OutOfMemory) => {
-            crate::task::exit::out_of_memory(task);
+            // The access is tried again, unless this process is the one that went.
+            crate::task::oom::make_room(task);
             return;
         }
     };
@@ -125,6 +126,10 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
     loop {
         if task.is_killed() {
             crate::task::exit::exit_thread(task);
+        }
+        if crate::mm::frame::is_scarce() {
+            crate::task::oom::make_room(&task);
+            continue;
         }
         if crate::platform::take_preempt_pending() {
             sched::yield_current(&task);

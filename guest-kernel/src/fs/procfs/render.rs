@@ -56,8 +56,8 @@ pub fn statm(space: &AddressSpace) -> Vec<u8> {
     let text = format!(
         "{} {} {} {} 0 {} 0\n",
         pages(usage.size),
-        pages(usage.rss_anonymous + usage.rss_file),
-        pages(usage.rss_file),
+        pages(usage.rss_anonymous + usage.rss_file + usage.rss_shared),
+        pages(usage.rss_file + usage.rss_shared),
         pages(usage.text),
         pages(usage.data + usage.stack),
     );
@@ -95,7 +95,7 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
         group = process.group,
         session = process.session,
     );
-    let rss = usage.rss_anonymous + usage.rss_file;
+    let rss = usage.rss_anonymous + usage.rss_file + usage.rss_shared;
     for (name, bytes) in [
         ("VmPeak", usage.size),
         ("VmSize", usage.size),
@@ -105,7 +105,7 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
         ("VmRSS", rss),
         ("RssAnon", usage.rss_anonymous),
         ("RssFile", usage.rss_file),
-        ("RssShmem", 0),
+        ("RssShmem", usage.rss_shared),
         ("VmData", usage.data),
         ("VmStk", usage.stack),
         ("VmExe", usage.text),

@@ -125,7 +125,7 @@ fn memory() -> String {
     for (name, kilobytes) in [
         ("MemTotal", total),
         ("MemFree", free),
-        ("MemAvailable", free),
+        ("MemAvailable", stats.available * 4),
         ("Buffers", 0),
         ("Cached", 0),
         ("SwapCached", 0),
