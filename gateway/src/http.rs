@@ -206,6 +206,7 @@ impl Gateway {
             deadline,
             timeout: self.config.timeout,
             reply,
+            lost_workers: 0,
         };
         let first = match self.pool.submit(job) {
             Ok(()) => match timeout_at(deadline + REPORT_GRACE, replies.recv()).await {
@@ -264,7 +265,7 @@ fn refuse(failure: &Failure) -> Refusal {
         ),
         Failure::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, failure.to_string()),
         Failure::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, failure.to_string()),
-        Failure::Worker(_) => (
+        Failure::Worker(_) | Failure::NotBegun(_) => (
             StatusCode::BAD_GATEWAY,
             "the function's instance ended without a response".into(),
         ),

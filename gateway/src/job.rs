@@ -30,6 +30,8 @@ pub struct Job {
     pub timeout: Duration,
     /// Takes the response in order. Dropped by a client that went away.
     pub reply: mpsc::Sender<Reply>,
+    /// Workers that were lost before they began with it.
+    pub lost_workers: u32,
 }
 
 /// Parts of a response that arrived together, or why no more will come.
@@ -50,6 +52,9 @@ pub enum Failure {
     /// The instance, its worker or the machinery under it broke.
     #[error("{0}")]
     Worker(String),
+    /// The worker was lost before it read the request: another one may have it.
+    #[error("{0}, before it began")]
+    NotBegun(String),
 }
 
 impl Failure {
@@ -59,7 +64,7 @@ impl Failure {
             Self::Function(_) => "function",
             Self::Timeout(_) => "timeout",
             Self::Overloaded => "overloaded",
-            Self::Worker(_) => "worker",
+            Self::Worker(_) | Self::NotBegun(_) => "worker",
         }
     }
 }

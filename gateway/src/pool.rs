@@ -177,11 +177,14 @@ impl Shared {
         self.tasks.spawn(async move {
             let busy = shared.metrics.worker("busy");
             let limits = shared.config.response_limits;
-            worker
-                .serve(*job, limits, &shared.metrics, &shared.stop)
+            let unserved = worker
+                .serve(job, limits, &shared.metrics, &shared.stop)
                 .await;
             drop(busy);
             drop(permit);
+            if let Some(job) = unserved {
+                shared.desk().hand_back(job);
+            }
         });
         Some(seed)
     }

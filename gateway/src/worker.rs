@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
 use sprout_vmm::worker::protocol::{
-    self, Assign, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, Seed, ToWorker,
+    self, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, Seed, ToWorker,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::Child;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::job::{Failure, Job, Reply};
+use crate::job::{Failure, Job};
 use crate::logs::FunctionLog;
 use crate::metrics::{Metrics, Stage};
 use crate::spawn::Spawner;
@@ -26,6 +25,8 @@ const DONE_GRACE: Duration = Duration::from_millis(500);
 /// How long to wait for the exit status of a worker that closed its socket.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
 const READ_PIECE: usize = 64 * 1024;
+/// How many workers may be lost before they begin with a job, and it is given to another one.
+const MOST_LOST: u32 = 3;
 
 /// A running worker process.
 #[derive(Debug)]
@@ -118,44 +119,44 @@ impl Worker {
         }
     }
 
-    /// Serves one job and ends.
+    /// Serves one job and ends. Gives the job back if this worker was lost before it began with it.
     pub async fn serve(
         mut self,
-        job: Job,
+        mut job: Box<Job>,
         limits: Limits,
         metrics: &Metrics,
         stop: &CancellationToken,
-    ) {
-        let Job {
-            id,
-            function,
-            assign,
-            arrived,
-            queued,
-            deadline,
-            timeout: limit,
-            reply,
-        } = job;
-        metrics.took(&function, Stage::Queue, queued.elapsed());
+    ) -> Option<Box<Job>> {
+        let (id, function) = (job.id.clone(), job.function.clone());
+        metrics.took(&function, Stage::Queue, job.queued.elapsed());
         let mut log = FunctionLog::new(&function, &id);
         let mut done = None;
         let outcome = tokio::select! {
-            outcome = timeout_at(deadline, self.converse(assign, limits, &reply, &mut log, &mut done))
-                => Some(outcome.unwrap_or(Err(Failure::Timeout(limit)))),
+            outcome = timeout_at(job.deadline, self.converse(&job, limits, &mut log, &mut done))
+                => Some(outcome.unwrap_or(Err(Failure::Timeout(job.timeout)))),
             () = stop.cancelled() => Some(Err(Failure::Worker("the gateway is stopping".into()))),
-            () = reply.closed() => None,
+            () = job.reply.closed() => None,
         };
-        match outcome.filter(|outcome| outcome.is_ok() || !reply.is_closed()) {
+        match outcome.filter(|outcome| outcome.is_ok() || !job.reply.is_closed()) {
             Some(Ok(())) => {
-                metrics.took(&function, Stage::Total, arrived.elapsed());
-                drop(reply);
+                metrics.took(&function, Stage::Total, job.arrived.elapsed());
+                // Lets go of the client before the worker has said how it went.
+                drop(job);
                 self.await_done(&mut log, &mut done, stop).await;
+            }
+            Some(Err(Failure::NotBegun(reason))) if job.lost_workers < MOST_LOST => {
+                metrics.lost_workers.inc();
+                tracing::warn!(function, request = id, "{reason}, before it began; again");
+                log.finish();
+                self.end().await;
+                job.lost_workers += 1;
+                return Some(job);
             }
             Some(Err(failure)) => {
                 metrics.failed(&function, failure.reason());
                 tracing::warn!(function, request = id, "{failure}");
                 // Nobody is left to tell when the client is gone too.
-                let _ = reply.try_send(Err(failure));
+                let _ = job.reply.try_send(Err(failure));
             }
             None => {
                 metrics.failed(&function, "client");
@@ -167,21 +168,21 @@ impl Worker {
         }
         log.finish();
         self.end().await;
+        None
     }
 
     /// Sends the request and passes the response on, until it is complete.
     async fn converse(
         &mut self,
-        assign: Assign,
+        job: &Job,
         limits: Limits,
-        reply: &mpsc::Sender<Reply>,
         log: &mut FunctionLog,
         done: &mut Option<Done>,
     ) -> Result<(), Failure> {
-        let message = protocol::encode(&ToWorker::Assign(assign))
+        let message = protocol::encode_assign(&job.assign)
             .map_err(|error| Failure::Worker(error.to_string()))?;
         if let Err(error) = self.socket.write_all(&message).await {
-            return Err(Failure::Worker(self.broken(error.into()).await));
+            return Err(Failure::NotBegun(self.broken(error.into()).await));
         }
         drop(message);
         let mut response = ResponseDecoder::new(limits);
@@ -191,7 +192,7 @@ impl Worker {
                 Ok(FromWorker::Response { bytes }) => {
                     response.push(&bytes);
                     let (parts, end) = take_parts(&mut response, log);
-                    if !parts.is_empty() && reply.send(Ok(parts)).await.is_err() {
+                    if !parts.is_empty() && job.reply.send(Ok(parts)).await.is_err() {
                         // The client is gone: `serve` sees it too.
                         return Err(Failure::Worker("the client went away".into()));
                     }
@@ -209,6 +210,10 @@ impl Worker {
                 Ok(FromWorker::Ready) => {
                     let text = format!("worker {} is ready a second time", self.pid);
                     return Err(Failure::Worker(text));
+                }
+                // So ends a UNIX socket that closes with a message it has not read.
+                Err(ProtocolError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(Failure::NotBegun(self.broken(error.into()).await));
                 }
                 Err(error) => return Err(Failure::Worker(self.broken(error).await)),
             }

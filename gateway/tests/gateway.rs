@@ -199,6 +199,25 @@ fn a_worker_that_dies_while_waiting_is_replaced() {
 }
 
 #[test]
+fn a_request_whose_worker_dies_before_it_reads_it_goes_to_another() {
+    let server = Server::start(|config| (config.workers, config.max_workers) = (1, 2));
+    wait_until("the worker waits", || server.ready_workers() == 1);
+    let worker = server.worker_pids()[0];
+    // Stopped, it is given the request and cannot read it.
+    server.signal(worker, "STOP");
+    let answer = std::thread::scope(|scope| {
+        let request = scope.spawn(|| server.get("/f/hello"));
+        wait_until("the worker has the request", || {
+            server.metric("sprout_workers{state=\"busy\"} 1")
+        });
+        server.kill(worker);
+        request.join().expect("a response")
+    });
+    assert_eq!(answer.status, 200);
+    assert!(server.metric("sprout_workers_lost_total 1"));
+}
+
+#[test]
 fn workers_prepare_the_functions_that_are_asked_for() {
     let server = Server::start(|config| config.workers = 1);
     assert_eq!(server.get("/f/hello/prepared").text(), "no");

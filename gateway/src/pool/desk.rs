@@ -141,6 +141,7 @@ mod tests {
             deadline: now + timeout,
             timeout,
             reply,
+            lost_workers: 0,
         };
         (job, replies)
     }

@@ -186,8 +186,13 @@ impl Server {
     }
 
     pub fn kill(&self, pid: u32) {
+        self.signal(pid, "KILL");
+    }
+
+    /// Sends a worker the signal of that name.
+    pub fn signal(&self, pid: u32, name: &str) {
         let status = std::process::Command::new("kill")
-            .args(["-9", &pid.to_string()])
+            .args(["-s", name, &pid.to_string()])
             .status();
         assert!(status.expect("kill").success());
     }

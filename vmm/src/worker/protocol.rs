@@ -169,6 +169,18 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ProtocolError> {
     }
 }
 
+/// As [`encode`] of [`ToWorker::Assign`], for who keeps the assignment.
+pub fn encode_assign(assign: &Assign) -> Result<Vec<u8>, ProtocolError> {
+    /// [`ToWorker`], variant by variant.
+    #[derive(Serialize)]
+    enum Borrowed<'a> {
+        #[expect(dead_code, reason = "keeps the place of the other variant")]
+        Prepare(&'a Seed),
+        Assign(&'a Assign),
+    }
+    encode(&Borrowed::Assign(assign))
+}
+
 /// Writes one message to a blocking stream.
 pub fn send<T: Serialize>(mut to: impl Write, message: &T) -> Result<(), ProtocolError> {
     to.write_all(&encode(message)?)?;
