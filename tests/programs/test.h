@@ -36,6 +36,14 @@ static inline const char *errno_name(int e) {
     return name ? name : "?";
 }
 
+// Background jobs start with SIGINT and SIGQUIT ignored, those of nohup with SIGHUP: what the parent
+// ignores must not decide what a case shows.
+__attribute__((constructor)) static void default_signals(void) {
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+}
+
 // Prints the exact result of a call, or the errno it failed with.
 #define R(expr)                                                                                    \
     do {                                                                                           \
