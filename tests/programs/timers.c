@@ -36,7 +36,7 @@ int main(void) {
     R(value);
     R(timer_gettime(timer, &old));
     YES(old.it_interval.tv_nsec == 10000000);
-    R(timer_getoverrun(timer));
+    YES(timer_getoverrun(timer) >= 0);
     R(timer_delete(timer));
     R(timer_delete(timer));
     // Blocked for a while: one signal, with overruns.

@@ -4,6 +4,7 @@
 //! This crate drives the `sprout` command from outside only; it uses none of its libraries.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod expectations;
 pub mod gateway;
 pub mod programs;

@@ -42,6 +42,18 @@ pub mod mask {
     pub const MASK_ADD: u32 = 0x2000_0000;
     pub const ISDIR: u32 = 0x4000_0000;
     pub const ONESHOT: u32 = 0x8000_0000;
+    /// What Linux takes when it checks a wish (ALL_INOTIFY_BITS).
+    pub const KNOWN: u32 = ALL
+        | 0x2000
+        | Q_OVERFLOW
+        | IGNORED
+        | ONLYDIR
+        | DONT_FOLLOW
+        | EXCL_UNLINK
+        | MASK_CREATE
+        | MASK_ADD
+        | ISDIR
+        | ONESHOT;
 }
 
 /// Events kept for a reader (`/proc/sys/fs/inotify/max_queued_events`).

@@ -238,6 +238,26 @@ impl PipeEnd {
             .sum()
     }
 
+    /// Whether both are ends of one pipe.
+    pub fn same_pipe(&self, other: &PipeEnd) -> bool {
+        Arc::ptr_eq(&self.pipe, &other.pipe)
+    }
+
+    /// A copy of what can be read, of at most `most` bytes, which stays; empty at the end. EAGAIN
+    /// when more may come.
+    pub fn peek(&self, most: usize) -> Result<Vec<u8>> {
+        let state = self.pipe.state.lock();
+        let mut bytes = Vec::new();
+        for buffer in &state.buffers {
+            let unread = buffer.unread();
+            bytes.extend_from_slice(&unread[..unread.len().min(most - bytes.len())]);
+        }
+        if bytes.is_empty() && state.writers > 0 {
+            return Err(Errno::EAGAIN);
+        }
+        Ok(bytes)
+    }
+
     /// Copies out what fits. Each buffer is taken off the pipe while it is copied, and what was
     /// not put (short destination, fault) goes back.
     fn read_buffers(&self, dst: &mut Destination<'_>) -> Result<usize> {

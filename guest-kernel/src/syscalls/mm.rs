@@ -12,6 +12,11 @@ use sprout_abi::layout::PAGE_SIZE;
 const PROT_SEM: u32 = 8;
 /// `PROT_GROWSDOWN`.
 const PROT_GROWSDOWN: u32 = 0x0100_0000;
+/// `PROT_GROWSUP`: no area does on x86 and arm64.
+const PROT_GROWSUP: u32 = 0x0200_0000;
+
+/// `MAP_SHARED`, `MAP_PRIVATE` and both (MAP_SHARED_VALIDATE).
+const SHARED_OR_PRIVATE: u32 = 3;
 
 /// mmap(2).
 pub fn mmap(
@@ -35,6 +40,16 @@ pub fn mmap(
         if access.contains(OpenFlags::PATH) {
             return Err(Errno::EBADF);
         }
+        // What is wrong with the request itself comes before what the file can't do.
+        if length == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if length > sprout_abi::layout::USER_END {
+            return Err(Errno::ENOMEM);
+        }
+        if flags.bits() & SHARED_OR_PRIVATE == 0 {
+            return Err(Errno::EINVAL);
+        }
         let (readable, writable) = (access.readable(), access.writable());
         Some(MapFile {
             file: open.file().mapping()?,
@@ -53,6 +68,14 @@ pub fn mmap(
     })
 }
 
+/// Whether a range, rounded up to pages, goes around the end of all addresses.
+fn wraps(addr: UserAddr, length: u64) -> bool {
+    let end = length
+        .checked_next_multiple_of(PAGE_SIZE)
+        .and_then(|length| addr.0.checked_add(length));
+    end.is_none()
+}
+
 /// munmap(2).
 pub fn munmap(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
     ctx.space().munmap(addr.0, length)?;
@@ -62,7 +85,14 @@ pub fn munmap(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
 /// mprotect(2).
 pub fn mprotect(ctx: &Ctx, addr: UserAddr, length: u64, prot: Flags) -> Result<u64> {
     let grows_down = prot.0 & PROT_GROWSDOWN != 0;
+    if grows_down && prot.0 & PROT_GROWSUP != 0 {
+        return Err(Errno::EINVAL);
+    }
     let bits = prot.0 & !(PROT_SEM | PROT_GROWSDOWN);
+    // Linux looks at the range before the protection.
+    if addr.0.is_multiple_of(PAGE_SIZE) && length != 0 && wraps(addr, length) {
+        return Err(Errno::ENOMEM);
+    }
     let prot = Prot::from_bits(bits).ok_or(Errno::EINVAL)?;
     ctx.space().mprotect(addr.0, length, prot, grows_down)?;
     Ok(0)
@@ -121,14 +151,22 @@ pub fn mincore(ctx: &Ctx, addr: UserAddr, length: u64, out: UserAddr) -> Result<
 
 /// mlock(2): faults the range in; nothing is ever paged out.
 pub fn mlock(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
-    ctx.space().check_locked(addr.0, length)?;
+    check_locked(ctx, addr, length)?;
     ctx.space().populate(addr.0, length)?;
     Ok(0)
 }
 
+fn check_locked(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<()> {
+    let first = addr.0 & !(PAGE_SIZE - 1);
+    if wraps(UserAddr(first), length.saturating_add(addr.0 - first)) {
+        return Err(Errno::EINVAL);
+    }
+    ctx.space().check_locked(addr.0, length)
+}
+
 /// munlock(2).
 pub fn munlock(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
-    ctx.space().check_locked(addr.0, length)?;
+    check_locked(ctx, addr, length)?;
     Ok(0)
 }
 

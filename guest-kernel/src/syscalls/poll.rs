@@ -131,6 +131,9 @@ fn do_poll(ctx: &Ctx, fds: UserPtr<PollFd>, count: u32, deadline: Option<u64>) -
     if count as u64 > ctx.process().rlimit(RLIMIT_NOFILE) {
         return Err(Errno::EINVAL);
     }
+    if fds.addr() > sprout_abi::layout::USER_END {
+        return Err(Errno::EFAULT); // even if nothing is asked
+    }
     let asked = ctx.read_array(fds, count)?;
     let mut polled: Vec<Polled> = {
         let files = ctx.files().lock();

@@ -99,12 +99,15 @@ pub fn rt_sigprocmask(
 
 /// rt_sigpending(2).
 pub fn rt_sigpending(ctx: &Ctx, set: UserPtr<u64>, set_size: usize) -> Result<u64> {
-    check_set_size(set_size)?;
+    // Alone of its kind it also takes less than a whole set.
+    let Some(bytes) = (set_size <= 8).then_some(set_size) else {
+        return Err(Errno::EINVAL);
+    };
     let shared = ctx.process().signals.lock().pending.set();
     let own = ctx.task().signals.lock();
     let pending = (shared | own.pending.set()) & own.mask;
     drop(own);
-    ctx.write(set, &pending.0)?;
+    ctx.write_bytes(set.addr(), &pending.0.to_le_bytes()[..bytes])?;
     Ok(0)
 }
 
@@ -301,9 +304,11 @@ pub fn sigaltstack(
         if on_it {
             return Err(Errno::EPERM);
         }
+        let unchanged =
+            (new.base, new.size, new.flags) == (current.base, current.size, current.flags);
         let stack = match new.flags & !SS_AUTODISARM {
             SS_DISABLE => AltStack::default(),
-            0 | SS_ONSTACK if new.size < MINSIGSTKSZ => return Err(Errno::ENOMEM),
+            0 | SS_ONSTACK if new.size < MINSIGSTKSZ && !unchanged => return Err(Errno::ENOMEM),
             0 | SS_ONSTACK => AltStack {
                 base: new.base,
                 size: new.size,

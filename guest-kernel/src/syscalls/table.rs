@@ -320,7 +320,9 @@ syscalls! {
     [273 99] set_robust_list(head: UserAddr, len: usize) => task::set_robust_list, Full;
     [274 100] get_robust_list(tid: i32, head: UserPtr<u64>, len: UserPtr<u64>) => task::get_robust_list, Full;
     [275 76] splice(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Flags) => io::splice, Full;
+    [276 77] tee(input: Fd, output: Fd, count: usize, flags: Flags) => io::tee, Full;
     [277 84] sync_file_range(fd: Fd, offset: i64, len: i64, flags: Flags) => io::sync_file_range, Full;
+    [278 75] vmsplice(fd: Fd, vector: UserAddr, count: usize, flags: Flags) => io::vmsplice, Full;
     [280 88] utimensat(dirfd: DirFd, path: UserCStr, times: UserAddr, flags: Flags) => fs::utimensat, Full;
     [281 22] epoll_pwait(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: i32, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait, Full;
     [282 -] signalfd(fd: i32, mask: UserPtr<u64>, size: usize) => ipc::signalfd, Full;
@@ -344,9 +346,11 @@ syscalls! {
     [306 267] syncfs(fd: Fd) => io::syncfs, Full;
     [307 269] sendmmsg(fd: Fd, messages: UserPtr<net::MmsgHdr>, count: u32, flags: Flags) => net::sendmmsg, Full;
     [309 168] getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => task::getcpu, Full;
+    [315 275] sched_getattr(tid: i32, attributes: UserAddr, size: u32, flags: Flags) => task::sched_getattr, Full;
     [316 276] renameat2(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Flags) => fs::renameat2, Full;
     [318 278] getrandom(buffer: UserAddr, len: usize, flags: Flags) => misc::getrandom, Full;
     [319 279] memfd_create(name: UserCStr, flags: Flags) => fs::memfd_create, Full;
+    [322 281] execveat(dirfd: DirFd, path: UserCStr, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => task::execveat, Full, frame;
     [324 283] membarrier(command: i32, flags: Flags, cpu: i32) => mm::membarrier, Full;
     [326 285] copy_file_range(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Flags) => io::copy_file_range, Full;
     [327 286] preadv2(fd: Fd, vector: UserAddr, count: usize, offset: i64, high: u64, flags: Flags) => io::preadv2, Full;

@@ -2,7 +2,8 @@
 
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
-use crate::syscalls::args::{Flags, UserAddr, UserCStr, UserPtr};
+use crate::fs::file::OpenFile;
+use crate::syscalls::args::{DirFd, Flags, UserAddr, UserCStr, UserPtr};
 use crate::syscalls::time::TimeSpec;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::exec::{self, Program};
@@ -305,6 +306,17 @@ pub fn execve(
 ) -> Result<u64> {
     let path = path.read_path(ctx)?;
     let (file, absolute) = exec::open(ctx.fs(), &path)?;
+    replace(ctx, frame, file, absolute, argv, envp)
+}
+
+fn replace(
+    ctx: &Ctx,
+    frame: &mut TrapFrame,
+    file: Arc<OpenFile>,
+    absolute: Vec<u8>,
+    argv: UserPtr<u64>,
+    envp: UserPtr<u64>,
+) -> Result<u64> {
     let mut total = 0;
     let mut argv = read_strings(ctx, argv, &mut total)?;
     let envp = read_strings(ctx, envp, &mut total)?;
@@ -321,6 +333,20 @@ pub fn execve(
             envp,
         },
     )
+}
+
+/// execveat(2): as execve, of a path from a directory, or (AT_EMPTY_PATH) of an open file.
+pub fn execveat(
+    ctx: &Ctx,
+    frame: &mut TrapFrame,
+    dirfd: DirFd,
+    path: UserCStr,
+    argv: UserPtr<u64>,
+    envp: UserPtr<u64>,
+    flags: Flags,
+) -> Result<u64> {
+    let (file, absolute) = crate::syscalls::fs::open_executable(ctx, dirfd, path, flags)?;
+    replace(ctx, frame, file, absolute, argv, envp)
 }
 
 /// `struct rusage`, 144 bytes.
@@ -464,6 +490,24 @@ pub fn waitid(
     options: Flags,
     usage: UserPtr<[u64; 18]>,
 ) -> Result<u64> {
+    let found = wait_for_id(ctx, kind, id, options);
+    // As Linux: the fields of an answer are stored in any case, even beside an error.
+    if !info.is_null() {
+        let value = match &found {
+            Ok(Some(found)) => found.info,
+            _ => SigInfo::none(),
+        };
+        // The start that siginfo has in this answer; the rest stays as it is.
+        ctx.write_bytes(info.addr(), &value.as_bytes()[..12])?;
+        ctx.write_bytes(info.addr().wrapping_add(16), &value.as_bytes()[16..28])?;
+    }
+    if let Some(found) = found? {
+        ctx.write_if(usage, &rusage(found.cpu_ns, 0))?;
+    }
+    Ok(0)
+}
+
+fn wait_for_id(ctx: &Ctx, kind: u32, id: u32, options: Flags) -> Result<Option<Found>> {
     let options = options.0 & 0x1fff_ffff;
     let wanted = options & (WEXITED | WUNTRACED | WCONTINUED);
     if wanted == 0 || options & !(WNOHANG | WEXITED | WUNTRACED | WCONTINUED | WNOWAIT) != 0 {
@@ -475,20 +519,10 @@ pub fn waitid(
         1 => child.pid() == id,
         _ => child.pgid.load(Ordering::Relaxed) == if id == 0 { own_group } else { id },
     };
-    if kind > 2 {
+    if kind > 2 || kind == 1 && id as i32 <= 0 || kind == 2 && (id as i32) < 0 {
         return Err(Errno::EINVAL);
     }
-    let found = wait_child(ctx, &select, options)?;
-    if !info.is_null() {
-        // No child in such a state with WNOHANG: si_pid and si_signo 0.
-        let mut value = SigInfo::kernel(0);
-        value.code = 0;
-        ctx.write(info, &found.as_ref().map_or(value, |found| found.info))?;
-    }
-    if let Some(found) = &found {
-        ctx.write_if(usage, &rusage(found.cpu_ns, 0))?;
-    }
-    Ok(0)
+    wait_child(ctx, &select, options)
 }
 
 const FUTEX_PRIVATE: i32 = 128;
@@ -591,6 +625,9 @@ fn limits_changed(process: &Process) {
 
 /// getrlimit(2).
 pub fn getrlimit(ctx: &Ctx, resource: u32, limit: UserPtr<RlimitWords>) -> Result<u64> {
+    if limit.is_null() && (resource as usize) < RLIMITS {
+        return Err(Errno::EFAULT);
+    }
     prlimit64(ctx, 0, resource, UserPtr::new(0), limit)
 }
 
@@ -610,22 +647,21 @@ pub fn sched_yield(ctx: &Ctx) -> Result<u64> {
 
 /// sched_getaffinity(2): one vCPU.
 pub fn sched_getaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
-    task_exists(tid)?;
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
+    task_exists(tid)?;
     ctx.write_bytes(mask.0, &1u64.to_le_bytes())?;
     Ok(8)
 }
 
 /// sched_setaffinity(2): the mask must contain the vCPU.
 pub fn sched_setaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
-    task_exists(tid)?;
     let mut byte = [0];
-    if size == 0 {
-        return Err(Errno::EINVAL);
+    if size > 0 {
+        ctx.read_bytes(mask.0, &mut byte)?;
     }
-    ctx.read_bytes(mask.0, &mut byte)?;
+    task_exists(tid)?;
     if byte[0] & 1 == 0 {
         Err(Errno::EINVAL)
     } else {
@@ -641,15 +677,48 @@ fn task_exists(tid: i32) -> Result<()> {
     }
 }
 
+/// As [`task_exists`], for the calls that find a negative id to be wrong in itself.
+fn sched_target(tid: i32) -> Result<()> {
+    if tid < 0 {
+        return Err(Errno::EINVAL);
+    }
+    task_exists(tid)
+}
+
 /// sched_getscheduler(2): SCHED_OTHER.
 pub fn sched_getscheduler(_: &Ctx, tid: i32) -> Result<u64> {
-    task_exists(tid)?;
+    sched_target(tid)?;
+    Ok(0)
+}
+
+/// sched_getattr(2): SCHED_OTHER without particulars.
+pub fn sched_getattr(
+    ctx: &Ctx,
+    tid: i32,
+    attributes: UserAddr,
+    size: u32,
+    flags: Flags,
+) -> Result<u64> {
+    /// `SCHED_ATTR_SIZE_VER0` and `_VER1` (include/uapi/linux/sched/types.h).
+    const FIRST: u32 = 48;
+    const WHOLE: u32 = 56;
+    if attributes.is_null() || !(FIRST..=4096).contains(&size) || flags.0 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    sched_target(tid)?;
+    let mut words = [0u32; WHOLE as usize / 4];
+    words[0] = size.min(WHOLE);
+    words[13] = 1024; // sched_util_max
+    ctx.write_bytes(attributes.0, &words.as_bytes()[..words[0] as usize])?;
     Ok(0)
 }
 
 /// sched_setscheduler(2): SCHED_OTHER, SCHED_BATCH and SCHED_IDLE with priority 0.
 pub fn sched_setscheduler(ctx: &Ctx, tid: i32, policy: i32, param: UserPtr<i32>) -> Result<u64> {
-    task_exists(tid)?;
+    if param.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    sched_target(tid)?;
     let priority = ctx.read(param)?;
     match policy {
         0 | 3 | 5 if priority == 0 => Ok(0),
@@ -660,14 +729,20 @@ pub fn sched_setscheduler(ctx: &Ctx, tid: i32, policy: i32, param: UserPtr<i32>)
 
 /// sched_getparam(2).
 pub fn sched_getparam(ctx: &Ctx, tid: i32, param: UserPtr<i32>) -> Result<u64> {
-    task_exists(tid)?;
+    if param.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    sched_target(tid)?;
     ctx.write(param, &0)?;
     Ok(0)
 }
 
 /// sched_setparam(2).
 pub fn sched_setparam(ctx: &Ctx, tid: i32, param: UserPtr<i32>) -> Result<u64> {
-    task_exists(tid)?;
+    if param.is_null() {
+        return Err(Errno::EINVAL);
+    }
+    sched_target(tid)?;
     if ctx.read(param)? == 0 {
         Ok(0)
     } else {
@@ -695,7 +770,7 @@ pub fn sched_priority_min(_: &Ctx, policy: i32) -> Result<u64> {
 
 /// sched_rr_get_interval(2).
 pub fn sched_rr_get_interval(ctx: &Ctx, tid: i32, interval: UserPtr<TimeSpec>) -> Result<u64> {
-    task_exists(tid)?;
+    sched_target(tid)?;
     ctx.write(interval, &TimeSpec::from_ns(5_000_000))?;
     Ok(0)
 }

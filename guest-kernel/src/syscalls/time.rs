@@ -205,11 +205,20 @@ pub fn clock_nanosleep(
     wanted: UserPtr<TimeSpec>,
     left: UserPtr<TimeSpec>,
 ) -> Result<u64> {
-    if clock == CLOCK_THREAD_CPUTIME_ID {
-        return Err(Errno::EINVAL);
+    match clock {
+        // Nobody can sleep until this clock reads something, or these are not made for it.
+        CLOCK_THREAD_CPUTIME_ID
+        | CLOCK_MONOTONIC_RAW
+        | CLOCK_REALTIME_COARSE
+        | CLOCK_MONOTONIC_COARSE => return Err(Errno::EOPNOTSUPP),
+        0.. => {
+            now(ctx, clock)?;
+        }
+        // Which process's or thread's it is comes after what to wait for.
+        _ => {}
     }
-    now(ctx, clock)?;
     let ns = ctx.read(wanted)?.to_ns()?;
+    now(ctx, clock)?;
     if flags.0 & TIMER_ABSTIME == 0 {
         return sleep_for(ctx, ns, left);
     }
@@ -255,15 +264,15 @@ pub fn setitimer(
     new: UserPtr<ItimerVal>,
     old: UserPtr<ItimerVal>,
 ) -> Result<u64> {
-    let which = which as usize;
-    if which >= ITIMERS {
-        return Err(Errno::EINVAL);
-    }
     let [interval, after] = if new.is_null() {
         Default::default()
     } else {
         ctx.read(new)?
     };
+    let which = which as usize;
+    if which >= ITIMERS {
+        return Err(Errno::EINVAL);
+    }
     let (after, interval) = (after.to_ns()?, interval.to_ns()?);
     let process = Arc::downgrade(ctx.process());
     let before = ctx
@@ -310,11 +319,11 @@ pub fn timer_create(
     event: UserPtr<SigEvent>,
     id: UserPtr<u32>,
 ) -> Result<u64> {
-    now(ctx, clock)?;
     let event = match event.non_null() {
         Some(ptr) => Some(ctx.read(ptr)?),
         None => None,
     };
+    now(ctx, clock)?;
     if let Some(event) = &event {
         let signal_ok = (1..=64).contains(&event.signo);
         let target_ok = event.notify != 4
@@ -369,6 +378,9 @@ pub fn timer_settime(
     new: UserPtr<ItimerSpec>,
     old: UserPtr<ItimerSpec>,
 ) -> Result<u64> {
+    if new.is_null() {
+        return Err(Errno::EINVAL);
+    }
     let [interval, value] = ctx.read(new)?;
     let (interval, value) = (interval.to_ns()?, value.to_ns()?);
     let clock = ctx.process().timers.lock().clock(id)? as i32;

@@ -7,6 +7,7 @@ use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::fs::fd::FsContext;
 use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::inode::Inode;
 use crate::io::Destination;
 use crate::mm::{AddressSpace, FileMapping, MapFile, MapFlags, MapRequest, Prot};
 use crate::sync::{Lock, Rank};
@@ -81,7 +82,12 @@ pub fn open(fs: &Lock<FsContext>, path: &[u8]) -> Result<(Arc<OpenFile>, Vec<u8>
         let context = fs.lock().clone();
         crate::fs::path::locate(&context, path)?
     };
-    let metadata = located.inode.metadata()?;
+    open_inode(located.inode, located.path)
+}
+
+/// As [`open`], of an inode with the path to show for it.
+pub fn open_inode(inode: Arc<dyn Inode>, path: Vec<u8>) -> Result<(Arc<OpenFile>, Vec<u8>)> {
+    let metadata = inode.metadata()?;
     if metadata.kind != crate::fs::inode::FileKind::Regular {
         return Err(Errno::EACCES);
     }
@@ -89,11 +95,8 @@ pub fn open(fs: &Lock<FsContext>, path: &[u8]) -> Result<(Arc<OpenFile>, Vec<u8>
         return Err(Errno::EACCES);
     }
     let flags = OpenFlags::empty();
-    let file = located.inode.open(flags, &located.path)?;
-    Ok((
-        OpenFile::new(file, flags, located.path.clone()),
-        located.path,
-    ))
+    let file = inode.open(flags, &path)?;
+    Ok((OpenFile::new(file, flags, path.clone()), path))
 }
 
 fn read_head(file: &OpenFile) -> Result<Vec<u8>> {

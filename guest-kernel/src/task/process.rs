@@ -10,7 +10,7 @@ use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// How a process ended, as wait reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,8 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// PR_SET_PDEATHSIG.
     pub death_signal: AtomicU32,
+    /// How gladly it is killed when memory runs out, as `/proc/PID/oom_score_adj` has it.
+    pub oom_score_adj: AtomicI32,
 }
 
 impl Process {
@@ -196,6 +198,9 @@ impl Process {
             dumpable: AtomicU32::new(1),
             subreaper: AtomicBool::new(false),
             death_signal: AtomicU32::new(0),
+            oom_score_adj: AtomicI32::new(
+                parent.map_or(0, |p| p.oom_score_adj.load(Ordering::Relaxed)),
+            ),
         }
     }
 

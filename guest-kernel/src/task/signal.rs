@@ -160,6 +160,11 @@ impl SigInfo {
         }
     }
 
+    /// What says that there was nothing to say.
+    pub fn none() -> SigInfo {
+        SigInfo::new(0, 0)
+    }
+
     /// From the kernel itself.
     pub fn kernel(signal: u32) -> SigInfo {
         SigInfo::new(signal, code::SI_KERNEL)

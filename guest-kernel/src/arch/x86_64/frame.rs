@@ -33,9 +33,9 @@ pub struct TrapFrame {
 const _: () = assert!(size_of::<TrapFrame>() == 168);
 
 impl TrapFrame {
-    /// The system-call number.
+    /// The system-call number: Linux looks at the low half of the register, with its sign.
     pub fn number(&self) -> u64 {
-        self.orig_rax
+        i64::from(self.orig_rax as i32) as u64
     }
 
     /// The six argument registers of a system call.

@@ -84,6 +84,10 @@ impl Kind {
         }
     }
 
+    fn is_writable(self) -> bool {
+        matches!(self, Kind::Named("comm" | "oom_score_adj", _))
+    }
+
     /// The name in the directory it is in.
     fn name(self) -> Vec<u8> {
         match self {
@@ -240,7 +244,8 @@ impl Text for ProcessNode {
             "maps" => render::areas(|out| process.space.write_maps(out))?,
             "mountinfo" => system::mount_info(),
             "mounts" => system::mounts(),
-            "oom_score" | "oom_score_adj" => b"0\n".to_vec(),
+            "oom_score" => b"0\n".to_vec(),
+            "oom_score_adj" => format!("{}\n", process.oom_score_adj).into_bytes(),
             "personality" => b"00000000\n".to_vec(),
             "smaps" => render::areas(|out| process.space.write_smaps(out))?,
             "smaps_rollup" => render::areas(|out| process.space.write_smaps_rollup(out))?,
@@ -252,11 +257,19 @@ impl Text for ProcessNode {
     }
 
     fn set_text(&self, text: &[u8]) -> Result<()> {
-        if self.kind != self::text("comm") {
-            return Err(Errno::EACCES);
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        match self.kind {
+            Kind::Named("comm", _) => {
+                source()?.set_thread_name(self.thread.unwrap_or(self.pid), text)
+            }
+            Kind::Named("oom_score_adj", _) => {
+                let value = core::str::from_utf8(text).ok();
+                let value = value.and_then(|text| text.trim().parse().ok());
+                let value = value.filter(|value| (-1000..=1000).contains(value));
+                source()?.set_oom_score_adj(self.pid, value.ok_or(Errno::EINVAL)?)
+            }
+            _ => Err(Errno::EACCES),
         }
-        let name = text.strip_suffix(b"\n").unwrap_or(text);
-        source()?.set_thread_name(self.thread.unwrap_or(self.pid), name)
     }
 }
 
@@ -276,7 +289,7 @@ impl Inode for ProcessNode {
         let mode = match (self.kind(), self.kind) {
             (FileKind::Directory, _) => 0o555,
             (FileKind::Symlink, _) => 0o777,
-            (_, Kind::Named("comm", _)) => 0o644,
+            _ if self.kind.is_writable() => 0o644,
             _ => 0o444,
         };
         let nlink = if self.kind() == FileKind::Directory {
@@ -294,7 +307,7 @@ impl Inode for ProcessNode {
         match self.kind() {
             FileKind::Directory => Ok(Arc::new(DirectoryFile::new(self))),
             FileKind::Symlink => Err(Errno::ELOOP),
-            _ if flags.writable() && self.kind != text("comm") => Err(Errno::EACCES),
+            _ if flags.writable() && !self.kind.is_writable() => Err(Errno::EACCES),
             _ => Ok(Arc::new(TextFile::new(self))),
         }
     }

@@ -22,6 +22,8 @@ pub trait ProcSource: Sync {
     fn thread(&self, pid: u32, tid: u32) -> Option<ThreadInfo>;
     /// Names a thread, as PR_SET_NAME.
     fn set_thread_name(&self, tid: u32, name: &[u8]) -> Result<()>;
+    /// Sets how gladly a process is killed when memory runs out.
+    fn set_oom_score_adj(&self, pid: u32, value: i32) -> Result<()>;
     /// The system.
     fn system(&self) -> SystemInfo;
 }
@@ -62,6 +64,8 @@ pub struct ProcessInfo {
     pub auxv: Vec<u64>,
     /// Soft and hard limits, by number.
     pub limits: Vec<(u64, u64)>,
+    /// How gladly it is killed when memory runs out, -1000 to 1000.
+    pub oom_score_adj: i32,
     /// Signals pending for the process.
     pub pending: u64,
     /// Signals ignored.

@@ -55,6 +55,7 @@ impl ProcSource for OneProcess {
             environ: b"A=1\0".to_vec(),
             auxv: Vec::from([6, 4096, 0, 0]),
             limits: Vec::from([(1, u64::MAX); 16]),
+            oom_score_adj: 0,
             pending: 0,
             ignored: 1 << 12,
             caught: 0,
@@ -75,6 +76,9 @@ impl ProcSource for OneProcess {
             blocked: 0,
         };
         (pid == 7 && (tid == 7 || tid == 9)).then_some(info)
+    }
+    fn set_oom_score_adj(&self, _: u32, _: i32) -> Result<()> {
+        Ok(())
     }
     fn set_thread_name(&self, _: u32, name: &[u8]) -> Result<()> {
         *RENAMED.lock() = name.to_vec();

@@ -111,7 +111,6 @@ pub fn utimensat(
     times: UserAddr,
     flags: Flags,
 ) -> Result<u64> {
-    only(flags.0, at::SYMLINK_NOFOLLOW | at::EMPTY_PATH)?;
     let change = match UserPtr::<[i64; 4]>::new(times.0).non_null() {
         None => touch_now(),
         Some(times) => {
@@ -126,6 +125,7 @@ pub fn utimensat(
     if change.atime.is_none() && change.mtime.is_none() {
         return Ok(0);
     }
+    only(flags.0, at::SYMLINK_NOFOLLOW | at::EMPTY_PATH)?;
     let target = match path.0.is_null() {
         true if dirfd == DirFd::CWD => return Err(Errno::EFAULT),
         true => writable_target(ctx, Fd(dirfd.0))?,

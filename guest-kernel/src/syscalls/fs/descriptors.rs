@@ -282,6 +282,14 @@ pub fn flock(ctx: &Ctx, fd: Fd, operation: i32) -> Result<u64> {
     const EXCLUSIVE: i32 = 2;
     const NONBLOCK: i32 = 4;
     const UNLOCK: i32 = 8;
+    /// Mandatory locks, which Linux no longer has: asking for one does nothing.
+    const MANDATORY: i32 = 32;
+    if operation & MANDATORY != 0 {
+        return Ok(0);
+    }
+    if !matches!(operation & !NONBLOCK, SHARED | EXCLUSIVE | UNLOCK) {
+        return Err(Errno::EINVAL);
+    }
     let file = open_file(ctx, fd)?;
     if file.flags().contains(OpenFlags::PATH) {
         return Err(Errno::EBADF);

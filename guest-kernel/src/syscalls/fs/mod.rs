@@ -71,6 +71,9 @@ impl Place {
             let fs = ctx.fs().lock();
             (fs.root.clone(), fs.cwd.clone())
         };
+        if path.is_empty() {
+            return Err(Errno::ENOENT);
+        }
         if dirfd == DirFd::CWD || path.first() == Some(&b'/') {
             return Ok(Place { root, start: cwd });
         }

@@ -241,10 +241,10 @@ pub fn readlinkat(
     buffer: UserAddr,
     size: usize,
 ) -> Result<u64> {
-    // The size is an int.
-    if !(1..=i32::MAX as usize).contains(&size) {
-        return Err(Errno::EINVAL);
-    }
+    let size = match size as i32 {
+        ..=0 => return Err(Errno::EINVAL),
+        size => size as usize,
+    };
     // An empty path is the link that O_PATH|O_NOFOLLOW opened.
     let flags = if dirfd == DirFd::CWD {
         0

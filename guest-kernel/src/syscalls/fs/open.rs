@@ -1,17 +1,17 @@
 //! open and its kin, close, memfd_create.
 
-use super::Place;
+use super::{Place, Target, at, follow_unless, only};
 use crate::errno::{Errno, Result};
 use crate::fs::directory::PathFile;
 use crate::fs::file::{File, OpenFile, OpenFlags};
 use crate::fs::inode::{FileKind, Inode, InodeId, Mode, NewInode};
 use crate::fs::locks;
-use crate::fs::path::{self, End, Entry, Follow, entry_path};
+use crate::fs::path::{self, End, Entry, Follow, Found, entry_path};
 use crate::fs::rootfs::{RegularFile, Tree};
 use crate::ipc::pipe::PipeEnd;
 use crate::sync::{Lock, Rank};
 use crate::syscalls::args::{DirFd, Fd, Flags, ModeArg, UserAddr, UserCStr, UserPtr};
-use crate::task::Ctx;
+use crate::task::{Ctx, exec};
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -346,4 +346,32 @@ pub fn memfd_create(ctx: &Ctx, name: UserCStr, flags: Flags) -> Result<u64> {
     let open = OpenFile::new(file, OpenFlags::RDWR | OpenFlags::LARGEFILE, path);
     let fd = ctx.files().lock().insert(open, flags.0 & CLOEXEC != 0)?;
     Ok(fd as u64)
+}
+
+/// The file that execveat(2) is to run, and its absolute path.
+pub fn open_executable(
+    ctx: &Ctx,
+    dirfd: DirFd,
+    path: UserCStr,
+    flags: Flags,
+) -> Result<(Arc<OpenFile>, Vec<u8>)> {
+    // The path is looked at first.
+    if path.read_path(ctx)?.is_empty() && flags.0 & at::EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT);
+    }
+    only(flags.0, at::SYMLINK_NOFOLLOW | at::EMPTY_PATH)?;
+    let found = match Target::find(ctx, dirfd, path, flags.0, follow_unless(flags.0))? {
+        Target::Found(found) => found,
+        Target::File(file) => Found {
+            inode: file.inode().ok_or(Errno::EACCES)?,
+            entry: None,
+            shown: Some(file.describe()),
+        },
+    };
+    if found.inode.kind() == FileKind::Symlink {
+        return Err(Errno::ELOOP);
+    }
+    let root = ctx.fs().lock().root.clone();
+    let path = found.path(&root);
+    exec::open_inode(found.inode, path)
 }

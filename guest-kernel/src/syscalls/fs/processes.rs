@@ -77,6 +77,7 @@ impl ProcSource for ProcessTable {
             environ: program.environ,
             auxv: program.auxv,
             limits,
+            oom_score_adj: process.oom_score_adj.load(Ordering::Relaxed),
             pending,
             ignored: signals_where(&process, |handler| handler == SIG_IGN),
             caught: signals_where(&process, |handler| handler != SIG_IGN && handler != SIG_DFL),
@@ -114,6 +115,12 @@ impl ProcSource for ProcessTable {
             *place = *byte;
         }
         *task.name.lock() = padded;
+        Ok(())
+    }
+
+    fn set_oom_score_adj(&self, pid: u32, value: i32) -> Result<()> {
+        let process = process::find(pid).ok_or(Errno::ESRCH)?;
+        process.oom_score_adj.store(value, Ordering::Relaxed);
         Ok(())
     }
 

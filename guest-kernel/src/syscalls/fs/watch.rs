@@ -29,6 +29,10 @@ pub fn inotify_init1(ctx: &Ctx, flags: Flags) -> Result<u64> {
 
 /// `inotify_add_watch(2)`.
 pub fn inotify_add_watch(ctx: &Ctx, fd: Fd, path: UserCStr, events: Flags) -> Result<u64> {
+    let wanted = events.0;
+    if wanted & !mask::KNOWN != 0 || wanted & mask::KNOWN == 0 {
+        return Err(Errno::EINVAL);
+    }
     let file = open_file(ctx, fd)?;
     let instance = file.downcast::<Inotify>().ok_or(Errno::EINVAL)?;
     let follow = match events.0 & mask::DONT_FOLLOW {

@@ -102,6 +102,7 @@ pub fn sendfile(
     offset: UserPtr<i64>,
     count: usize,
 ) -> Result<u64> {
+    let mut from = Position::read(ctx, offset)?;
     let (input, output) = (open_file(ctx, input)?, open_file(ctx, output)?);
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF);
@@ -116,7 +117,6 @@ pub fn sendfile(
     if output.flags().contains(OpenFlags::APPEND) {
         return Err(Errno::EINVAL);
     }
-    let mut from = Position::read(ctx, offset)?;
     let count = (count as u64).min(MAX_TRANSFER);
     let done = copy(ctx, &input, &mut from, &output, None, count)?;
     from.write_back(ctx)?;
@@ -133,10 +133,12 @@ pub fn copy_file_range(
     count: usize,
     flags: Flags,
 ) -> Result<u64> {
+    let (input, output) = (open_file(ctx, input)?, open_file(ctx, output)?);
+    let mut from = Position::read(ctx, input_offset)?;
+    let mut to = Position::read(ctx, output_offset)?;
     if flags.0 != 0 {
         return Err(Errno::EINVAL);
     }
-    let (input, output) = (open_file(ctx, input)?, open_file(ctx, output)?);
     let (input_meta, output_meta) = (input.file().metadata()?, output.file().metadata()?);
     for metadata in [&input_meta, &output_meta] {
         match metadata.kind {
@@ -151,8 +153,6 @@ pub fn copy_file_range(
     {
         return Err(Errno::EBADF);
     }
-    let mut from = Position::read(ctx, input_offset)?;
-    let mut to = Position::read(ctx, output_offset)?;
     let count = (count as u64).min(MAX_TRANSFER);
     let (start, target) = (from.current(&input), to.current(&output));
     let count = count.min(input_meta.size.saturating_sub(start));

@@ -36,7 +36,9 @@ fn check_range(addr: u64, len: u64) -> Result<()> {
 }
 
 /// Reads an array of iovecs: EINVAL for too many or for lengths beyond what a call can return.
+/// Of the count, as on Linux, the low half matters.
 pub fn read_iovecs(ctx: &Ctx, vector: UserAddr, count: usize) -> Result<Vec<UserRange>> {
+    let count = count as u32 as usize;
     if count > MAX_BUFFERS {
         return Err(Errno::EINVAL);
     }
@@ -245,16 +247,19 @@ mod rwf {
     pub const KNOWN: u32 = HIPRI | DSYNC | SYNC | NOWAIT | APPEND;
 }
 
-fn how_v2(offset: i64, flags: Flags) -> Result<How> {
+/// -1: at the file's own position.
+fn position_v2(offset: i64) -> Result<How> {
+    if offset == -1 {
+        Ok(How::default())
+    } else {
+        position(offset)
+    }
+}
+
+fn with_flags(how: How, flags: Flags) -> Result<How> {
     if flags.0 & !rwf::KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    // -1: at the file's own position.
-    let how = if offset == -1 {
-        How::default()
-    } else {
-        position(offset)?
-    };
     let wait = match flags.0 & rwf::NOWAIT {
         0 => Wait::AsOpened,
         _ => Wait::Never,
@@ -277,12 +282,13 @@ pub fn preadv2(
     _: u64,
     flags: Flags,
 ) -> Result<u64> {
-    let how = How {
-        append: false,
-        ..how_v2(offset, flags)?
-    };
+    let how = position_v2(offset)?;
     let file = open_file(ctx, fd)?;
     let ranges = read_iovecs(ctx, vector, count)?;
+    let how = How {
+        append: false,
+        ..with_flags(how, flags)?
+    };
     read_ranges(ctx, &file, ranges, how)
 }
 
@@ -296,9 +302,10 @@ pub fn pwritev2(
     _: u64,
     flags: Flags,
 ) -> Result<u64> {
-    let how = how_v2(offset, flags)?;
+    let how = position_v2(offset)?;
     let file = open_file(ctx, fd)?;
     let ranges = read_iovecs(ctx, vector, count)?;
+    let how = with_flags(how, flags)?;
     write_ranges(ctx, &file, ranges, how)
 }
 
@@ -343,6 +350,23 @@ pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
     let position = u64::try_from(position).map_err(|_| Errno::EINVAL)?;
     *open.offset() = position;
     Ok(position)
+}
+
+/// The program's memory into the write end of a pipe, or from its read end.
+pub(super) fn transfer_ranges(
+    ctx: &Ctx,
+    file: &OpenFile,
+    ranges: Vec<UserRange>,
+    wait: Wait,
+) -> Result<u64> {
+    let how = How {
+        wait,
+        ..How::default()
+    };
+    match file.flags().writable() {
+        true => write_ranges(ctx, file, ranges, how),
+        false => read_ranges(ctx, file, ranges, how),
+    }
 }
 
 /// Writes kernel memory to a file, for calls that copy between files.

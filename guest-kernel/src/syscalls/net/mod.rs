@@ -45,6 +45,10 @@ struct Target {
 impl Target {
     fn of(ctx: &Ctx, fd: Fd) -> Result<Target> {
         let open = ctx.files().lock().get(fd.0)?;
+        Target::of_file(open)
+    }
+
+    fn of_file(open: Arc<OpenFile>) -> Result<Target> {
         let socket = open
             .downcast::<SocketFile>()
             .ok_or(Errno::ENOTSOCK)?
@@ -68,23 +72,30 @@ fn credentials(ctx: &Ctx) -> Credentials {
 }
 
 /// Splits the type argument of socket(2) into type and flags.
-fn split_type(kind: i32) -> Result<(SocketType, OpenFlags)> {
+fn split_type(kind: i32) -> Result<(u32, OpenFlags)> {
     let (kind, flags) = (kind as u32 & 0xf, kind as u32 & !0xf);
     if flags & !SOCKET_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
-    let kind = match kind {
-        1 => SocketType::Stream,
-        2 => SocketType::Datagram,
-        3 => SocketType::Raw,
-        5 => SocketType::SeqPacket,
-        0..=10 => return Err(Errno::ESOCKTNOSUPPORT),
-        _ => return Err(Errno::EINVAL),
-    };
     Ok((kind, OpenFlags::from_bits_retain(flags)))
 }
 
-fn create(ctx: &Ctx, domain: i32, kind: SocketType, protocol: i32) -> Result<Arc<dyn Socket>> {
+fn socket_type(domain: i32, kind: u32) -> Result<SocketType> {
+    const SOCK_PACKET: u32 = 10;
+    let known = [family::UNIX, family::INET, family::INET6, family::NETLINK];
+    match kind {
+        SOCK_PACKET.. if kind > SOCK_PACKET => Err(Errno::EINVAL),
+        _ if !known.iter().any(|family| i32::from(*family) == domain) => Err(Errno::EAFNOSUPPORT),
+        1 => Ok(SocketType::Stream),
+        2 => Ok(SocketType::Datagram),
+        3 => Ok(SocketType::Raw),
+        5 => Ok(SocketType::SeqPacket),
+        _ => Err(Errno::ESOCKTNOSUPPORT),
+    }
+}
+
+fn create(ctx: &Ctx, domain: i32, kind: u32, protocol: i32) -> Result<Arc<dyn Socket>> {
+    let kind = socket_type(domain, kind)?;
     const IPPROTO_TCP: i32 = 6;
     const IPPROTO_UDP: i32 = 17;
     let owner = credentials(ctx);
@@ -129,6 +140,8 @@ pub fn socketpair(
     fds: UserPtr<[i32; 2]>,
 ) -> Result<u64> {
     let (kind, flags) = split_type(kind)?;
+    // Linux stores the numbers before it makes the sockets.
+    ctx.write(fds, &ctx.read(fds)?)?;
     if domain != i32::from(family::UNIX) {
         // Checks the rest first: a family that exists cannot do pairs.
         create(ctx, domain, kind, protocol)?;
@@ -137,6 +150,7 @@ pub fn socketpair(
     if protocol != 0 && protocol != domain {
         return Err(Errno::EPROTONOSUPPORT);
     }
+    let kind = socket_type(domain, kind)?;
     let (a, b) = UnixSocket::pair(kind, credentials(ctx));
     let (a, b) = (SocketFile::new(a), SocketFile::new(b));
     install_pair(ctx, (a, OpenFlags::RDWR), (b, OpenFlags::RDWR), flags, fds)
@@ -151,11 +165,19 @@ fn address_for(
     len: u32,
     strict: bool,
 ) -> Result<Address> {
+    parse_address(target, &read_address(ctx, addr, len)?, strict)
+}
+
+fn read_address(ctx: &Ctx, addr: UserAddr, len: u32) -> Result<Vec<u8>> {
     if len as usize > MAX_LEN {
         return Err(Errno::EINVAL);
     }
     let mut bytes = alloc::vec![0; len as usize];
     ctx.read_bytes(addr.0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse_address(target: &Target, bytes: &[u8], strict: bool) -> Result<Address> {
     let family = bytes
         .first_chunk()
         .map_or(family::UNSPEC, |bytes| u16::from_ne_bytes(*bytes));
@@ -166,7 +188,7 @@ fn address_for(
         (family::INET6, family::INET) if strict => return Err(Errno::EAFNOSUPPORT),
         _ => {}
     }
-    Address::parse(&bytes)
+    Address::parse(bytes)
 }
 
 /// Stores an address, cut to the `*len` bytes there are, and its whole length in `*len`.
@@ -272,10 +294,11 @@ pub fn accept(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>) -> Result<u6
 
 /// accept4(2).
 pub fn accept4(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>, flags: Flags) -> Result<u64> {
+    let open = ctx.files().lock().get(fd.0)?;
     if flags.0 & !SOCKET_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
-    let target = Target::of(ctx, fd)?;
+    let target = Target::of_file(open)?;
     ctx.files().lock().check_room()?;
     let deadline = target.socket.options().lock().receive_deadline();
     let queue = Some(target.socket.queue());
@@ -297,9 +320,12 @@ pub fn accept4(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>, flags: Flag
 
 /// connect(2).
 pub fn connect(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
-    let target = Target::of(ctx, fd)?;
+    let open = ctx.files().lock().get(fd.0)?;
+    // Unlike bind, which looks at the descriptor first.
+    let bytes = read_address(ctx, addr, len)?;
+    let target = Target::of_file(open)?;
     let strict = target.socket.socket_type().is_stream();
-    let address = resolve(ctx, address_for(ctx, &target, addr, len, strict)?)?;
+    let address = resolve(ctx, parse_address(&target, &bytes, strict)?)?;
     let socket = &target.socket;
     if target.nonblocking() {
         socket.connect(address)?;

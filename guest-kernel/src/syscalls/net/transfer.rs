@@ -3,7 +3,7 @@
 use super::message::{MsgHdr, read_control, read_header, write_control};
 use super::{Target, address_for, credentials, resolve, write_address};
 use crate::errno::{Errno, Result};
-use crate::io::{Destination, Source, UserRange};
+use crate::io::{Destination, MAX_TRANSFER, Source, UserRange};
 use crate::net::address::{Address, MAX_LEN};
 use crate::net::socket::{Ancillary, MessageFlags, Outgoing, Received};
 use crate::syscalls::args::{Fd, Flags, UserAddr, UserPtr};
@@ -31,10 +31,24 @@ pub struct MmsgHdr {
     pad: u32,
 }
 
+/// MSG_CMSG_COMPAT: a 32-bit program's control messages; only the kernel itself may say so.
+const CMSG_COMPAT: u32 = 0x8000_0000;
+
+fn check_flags(flags: Flags) -> Result<()> {
+    match flags.0 & CMSG_COMPAT {
+        0 => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 fn one(addr: UserAddr, len: usize) -> Result<Vec<UserRange>> {
     let range = UserRange {
         addr: addr.0,
         len: len as u64,
+    };
+    let range = UserRange {
+        len: range.len.min(MAX_TRANSFER),
+        ..range
     };
     match range.addr.checked_add(range.len) {
         Some(end) if end <= USER_END => Ok(Vec::from([range])),
@@ -223,6 +237,7 @@ fn send_message(ctx: &Ctx, target: &Target, header: &MsgHdr, flags: Flags) -> Re
 
 /// sendmsg(2).
 pub fn sendmsg(ctx: &Ctx, fd: Fd, message: UserPtr<MsgHdr>, flags: Flags) -> Result<u64> {
+    check_flags(flags)?;
     let target = Target::of(ctx, fd)?;
     let header = read_header(ctx, message)?;
     send_message(ctx, &target, &header, flags)
@@ -236,6 +251,7 @@ pub fn sendmmsg(
     count: u32,
     flags: Flags,
 ) -> Result<u64> {
+    check_flags(flags)?;
     let target = Target::of(ctx, fd)?;
     let count = u64::from(count).min(MAX_COUNT) as usize;
     for index in 0..count {
@@ -283,6 +299,7 @@ fn receive_message(
 
 /// recvmsg(2).
 pub fn recvmsg(ctx: &Ctx, fd: Fd, message: UserPtr<MsgHdr>, flags: Flags) -> Result<u64> {
+    check_flags(flags)?;
     let target = Target::of(ctx, fd)?;
     let mut header = read_header(ctx, message)?;
     let flags = MessageFlags::from_bits_retain(flags.0);
@@ -300,6 +317,7 @@ pub fn recvmmsg(
     flags: Flags,
     timeout: UserPtr<TimeSpec>,
 ) -> Result<u64> {
+    check_flags(flags)?;
     let deadline = match timeout.non_null() {
         Some(timeout) => Some(monotonic_ns().saturating_add(ctx.read(timeout)?.to_ns()?)),
         None => None,
