@@ -128,8 +128,16 @@ pub fn setpgid(ctx: &Ctx, pid: i32, pgid: i32) -> Result<u64> {
     let target = process_of(ctx, pid)?;
     let own = ctx.process();
     let is_child = target.parent.load(Ordering::Relaxed) == own.pid();
-    if !Arc::ptr_eq(&target, own) && !is_child {
-        return Err(Errno::ESRCH);
+    if !Arc::ptr_eq(&target, own) {
+        if !is_child {
+            return Err(Errno::ESRCH);
+        }
+        if target.sid.load(Ordering::Relaxed) != own.sid.load(Ordering::Relaxed) {
+            return Err(Errno::EPERM);
+        }
+        if target.has_execed.load(Ordering::Relaxed) {
+            return Err(Errno::EACCES);
+        }
     }
     if target.sid.load(Ordering::Relaxed) == target.pid() {
         return Err(Errno::EPERM);
@@ -245,11 +253,19 @@ pub fn clone3(ctx: &Ctx, frame: &mut TrapFrame, args: UserPtr<Clone3>, size: usi
         return Err(Errno::E2BIG);
     }
     let args = ctx.read(args)?;
-    if args.exit_signal > 64 || (args.stack == 0) != (args.stack_size == 0) {
+    let flags = CloneFlags::from_bits_retain(args.flags);
+    // The signal has a field of its own here, and is not for those who have no child of theirs.
+    let signal_in_flags = args.flags & 0xff != 0 || flags.contains(CloneFlags::DETACHED);
+    let unheard = flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT);
+    if args.exit_signal > 64
+        || (args.stack == 0) != (args.stack_size == 0)
+        || signal_in_flags
+        || unheard && args.exit_signal != 0
+    {
         return Err(Errno::EINVAL);
     }
     let args = CloneArgs {
-        flags: CloneFlags::from_bits_retain(args.flags),
+        flags,
         exit_signal: args.exit_signal as u32,
         stack: args.stack.wrapping_add(args.stack_size),
         parent_tid: args.parent_tid,
@@ -377,6 +393,13 @@ const WUNTRACED: u32 = 2;
 const WEXITED: u32 = 4;
 const WCONTINUED: u32 = 8;
 const WNOWAIT: u32 = 0x0100_0000;
+/// Not the children of other threads: there is no difference here.
+const WNOTHREAD: u32 = 0x2000_0000;
+/// Also children that do not end with SIGCHLD.
+const WALL: u32 = 0x4000_0000;
+/// Those only.
+const WCLONE: u32 = 0x8000_0000;
+const KINDS: u32 = WNOTHREAD | WALL | WCLONE;
 
 /// What a wait found.
 struct Found {
@@ -392,7 +415,11 @@ fn find_child(ctx: &Ctx, select: &dyn Fn(&Process) -> bool, options: u32) -> Res
     let own = ctx.process();
     let mut any = false;
     for child in process::all() {
-        if child.parent.load(Ordering::Relaxed) != own.pid() || !select(&child) {
+        let clone = child.exit_signal.load(Ordering::Relaxed) != SIGCHLD;
+        if child.parent.load(Ordering::Relaxed) != own.pid()
+            || !select(&child)
+            || options & WALL == 0 && clone != (options & WCLONE != 0)
+        {
             continue;
         }
         any = true;
@@ -461,10 +488,12 @@ pub fn wait4(
     options: Flags,
     usage: UserPtr<[u64; 18]>,
 ) -> Result<u64> {
-    // __WALL, __WCLONE, __WNOTHREAD select nothing more here.
-    let options = options.0 & 0x1fff_ffff;
-    if options & !(WNOHANG | WUNTRACED | WCONTINUED) != 0 {
+    let options = options.0;
+    if options & !(WNOHANG | WUNTRACED | WCONTINUED | KINDS) != 0 {
         return Err(Errno::EINVAL);
+    }
+    if pid == i32::MIN {
+        return Err(Errno::ESRCH);
     }
     let group = ctx.process().pgid.load(Ordering::Relaxed);
     let select = move |child: &Process| match pid {
@@ -508,9 +537,10 @@ pub fn waitid(
 }
 
 fn wait_for_id(ctx: &Ctx, kind: u32, id: u32, options: Flags) -> Result<Option<Found>> {
-    let options = options.0 & 0x1fff_ffff;
+    let options = options.0;
     let wanted = options & (WEXITED | WUNTRACED | WCONTINUED);
-    if wanted == 0 || options & !(WNOHANG | WEXITED | WUNTRACED | WCONTINUED | WNOWAIT) != 0 {
+    let known = WNOHANG | WEXITED | WUNTRACED | WCONTINUED | WNOWAIT | KINDS;
+    if wanted == 0 || options & !known != 0 {
         return Err(Errno::EINVAL);
     }
     let own_group = ctx.process().pgid.load(Ordering::Relaxed);
@@ -577,6 +607,7 @@ pub fn futex(
         }
         1 => futex::wake(ctx.space(), addr.0, private, value, futex::MATCH_ANY),
         10 => futex::wake(ctx.space(), addr.0, private, value, value3),
+        3 | 4 if (value as i32) < 0 || (count as i32) < 0 => Err(Errno::EINVAL),
         3 => futex::requeue(ctx, [addr.0, second.0], private, value, count, None),
         4 => futex::requeue(ctx, [addr.0, second.0], private, value, count, Some(value3)),
         5 => futex::wake_op(ctx, [addr.0, second.0], private, [value, count], value3),

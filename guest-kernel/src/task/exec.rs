@@ -398,6 +398,7 @@ pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64>
         own
     };
     drop(process.set_files(Arc::new(Lock::new(Rank::Descriptors, files))));
+    process.has_execed.store(true, Ordering::Relaxed);
     process.signals.lock().reset_handlers();
     process.timers.lock().exec();
     *process.program.lock() = image.info;

@@ -49,10 +49,19 @@ pub fn release_thread(task: &Arc<Task>, space: &AddressSpace) {
         futex::exit_robust_list(space, robust, task.tid());
     }
     let clear = task.clear_child_tid.swap(0, Ordering::Relaxed);
-    if clear != 0 && space.write_some(clear, &[0; 4]) == 4 {
+    // As Linux: where nobody else uses the memory, nobody looks.
+    if clear != 0 && has_other_users(task, space) && space.write_some(clear, &[0; 4]) == 4 {
         let _ = futex::wake(space, clear, false, 1, futex::MATCH_ANY);
         let _ = futex::wake(space, clear, true, 1, futex::MATCH_ANY);
     }
+}
+
+/// Whether another thread, or a process made with CLONE_VM, has the memory too.
+fn has_other_users(task: &Arc<Task>, space: &AddressSpace) -> bool {
+    task.process().tasks().len() > 1
+        || process::all().iter().any(|other| {
+            !Arc::ptr_eq(other, task.process()) && core::ptr::eq(&*other.space(), space)
+        })
 }
 
 fn end_process(process: &Arc<Process>) {

@@ -137,7 +137,7 @@ fn wake_key(key: Key, count: u32, bits: u32) -> u64 {
 }
 
 /// Wakes `wake_count` waiters of one word and moves up to `move_count` others to another. With
-/// `expected`: EAGAIN if the word differs. Returns woken + moved with `expected`, else woken.
+/// `expected`: EAGAIN if the word differs. Returns woken + moved.
 pub fn requeue(
     ctx: &Ctx,
     [from, to]: [u64; 2],
@@ -170,11 +170,7 @@ pub fn requeue(
             waiters.insert(from_key, queue);
         }
     }
-    Ok(if expected.is_some() {
-        woken + moved
-    } else {
-        woken
-    })
+    Ok(woken + moved)
 }
 
 /// FUTEX_WAKE_OP: changes the second word atomically, wakes the first, and the second if its old

@@ -146,6 +146,8 @@ pub struct Process {
     pub subreaper: AtomicBool,
     /// PR_SET_PDEATHSIG.
     pub death_signal: AtomicU32,
+    /// Whether it has called exec since it was made: its parent can't move it to a group any more.
+    pub has_execed: AtomicBool,
     /// How gladly it is killed when memory runs out, as `/proc/PID/oom_score_adj` has it.
     pub oom_score_adj: AtomicI32,
 }
@@ -198,6 +200,7 @@ impl Process {
             dumpable: AtomicU32::new(1),
             subreaper: AtomicBool::new(false),
             death_signal: AtomicU32::new(0),
+            has_execed: AtomicBool::new(false),
             oom_score_adj: AtomicI32::new(
                 parent.map_or(0, |p| p.oom_score_adj.load(Ordering::Relaxed)),
             ),

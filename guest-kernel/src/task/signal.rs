@@ -14,6 +14,7 @@ use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::{BitAnd, BitOr, Not, Sub};
+use core::sync::atomic::Ordering;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 #[allow(missing_docs)]
@@ -580,7 +581,7 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
                     exit::exit_group(task, ExitStatus::Signaled(signal as u8, false))
                 }
                 DefaultAction::Core => {
-                    exit::exit_group(task, ExitStatus::Signaled(signal as u8, true))
+                    exit::exit_group(task, ExitStatus::Signaled(signal as u8, dumps_core(task)))
                 }
             },
             _ => {
@@ -602,6 +603,13 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
         // No handler ran: the temporary mask ends here.
         task.signals.lock().mask = saved;
     }
+}
+
+/// Whether Linux would write a core file now: never written here, but wait tells.
+fn dumps_core(task: &Arc<Task>) -> bool {
+    const RLIMIT_CORE: usize = 4;
+    let process = task.process();
+    process.rlimit(RLIMIT_CORE) > 0 && process.dumpable.load(Ordering::Relaxed) == 1
 }
 
 fn run_handler(
