@@ -195,6 +195,11 @@ impl<'a> Source<'a> {
         self.total - self.done
     }
 
+    /// Lets no more than `bytes` further bytes be taken.
+    pub fn limit(&mut self, bytes: usize) {
+        self.total = self.total.min(self.done.saturating_add(bytes));
+    }
+
     /// Bytes taken so far.
     pub fn done(&self) -> usize {
         self.done

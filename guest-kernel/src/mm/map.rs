@@ -114,6 +114,10 @@ impl AddressSpace {
             .map(|vma| vma.end.min(start + len) - vma.start.max(start))
             .sum();
         space.check_limits(len.saturating_sub(replaced))?;
+        let shared_or_stack = VmaFlags::SHARED | VmaFlags::GROWS_DOWN;
+        if request.prot.contains(Prot::WRITE) && !flags.intersects(shared_or_stack) {
+            space.check_data_limit(len.saturating_sub(replaced))?;
+        }
         let accounted = flags & (VmaFlags::SHARED | VmaFlags::NORESERVE) == VmaFlags::empty()
             && request.prot.contains(Prot::WRITE);
         if accounted && len > frame::total_frames() * PAGE_SIZE {
@@ -329,6 +333,24 @@ impl Space {
             Err(Errno::ENOMEM)
         } else {
             Ok(())
+        }
+    }
+
+    /// RLIMIT_DATA for `more` bytes of private writable memory.
+    fn check_data_limit(&self, more: u64) -> Result<()> {
+        if self.limits.data == u64::MAX {
+            return Ok(());
+        }
+        let shared_or_stack = VmaFlags::SHARED | VmaFlags::GROWS_DOWN;
+        let data: u64 = self
+            .vmas
+            .overlapping(0, USER_END)
+            .filter(|vma| vma.prot.contains(Prot::WRITE) && !vma.flags.intersects(shared_or_stack))
+            .map(|vma| vma.end - vma.start)
+            .sum();
+        match data.saturating_add(more) > self.limits.data {
+            true => Err(Errno::ENOMEM),
+            false => Ok(()),
         }
     }
 

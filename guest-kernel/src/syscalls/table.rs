@@ -146,7 +146,7 @@ syscalls! {
     [35 101] nanosleep(wanted: UserPtr<TimeSpec>, left: UserPtr<TimeSpec>) => time::nanosleep, Full;
     [36 102] getitimer(which: u32, out: UserPtr<[TimeVal; 2]>) => time::getitimer, Full;
     [37 -] alarm(seconds: u32) => time::alarm, Full;
-    [38 103] setitimer(which: u32, new: UserPtr<[TimeVal; 2]>, old: UserPtr<[TimeVal; 2]>) => time::setitimer, Partial("ITIMER_VIRTUAL and ITIMER_PROF count wall time");
+    [38 103] setitimer(which: u32, new: UserPtr<[TimeVal; 2]>, old: UserPtr<[TimeVal; 2]>) => time::setitimer, Partial("ITIMER_VIRTUAL counts what ITIMER_PROF does");
     [39 172] getpid() => task::getpid, Full;
     [40 71] sendfile(output: Fd, input: Fd, offset: UserPtr<i64>, count: usize) => io::sendfile, Full;
     [41 198] socket(domain: i32, kind: i32, protocol: i32) => net::socket, Partial("AF_UNIX, AF_INET and AF_INET6 within the VM, NETLINK_ROUTE dumps");

@@ -4,7 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::ipc::timerfd::realtime_was_set;
 use crate::syscalls::args::{Flags, UserAddr, UserPtr};
 use crate::task::{Ctx, sched};
-use crate::time::process_timers::{ITIMERS, Notify, Remaining};
+use crate::time::process_timers::{Base, ITIMERS, Notify, ProcessTimers, Remaining};
 use crate::time::{self, NSEC_PER_SEC};
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -252,12 +252,13 @@ pub fn getitimer(ctx: &Ctx, which: u32, out: UserPtr<ItimerVal>) -> Result<u64> 
     if which >= ITIMERS {
         return Err(Errno::EINVAL);
     }
-    let remaining = ctx.process().timers.lock().interval(which);
+    let now = ProcessTimers::interval_base(which).now(ctx.process());
+    let remaining = ctx.process().timers.lock().interval(which, now);
     ctx.write(out, &itimer_value(remaining))?;
     Ok(0)
 }
 
-/// setitimer(2). The CPU-time timers count wall time: one program runs on the vCPU.
+/// setitimer(2).
 pub fn setitimer(
     ctx: &Ctx,
     which: u32,
@@ -274,12 +275,13 @@ pub fn setitimer(
         return Err(Errno::EINVAL);
     }
     let (after, interval) = (after.to_ns()?, interval.to_ns()?);
+    let now = ProcessTimers::interval_base(which).now(ctx.process());
     let process = Arc::downgrade(ctx.process());
     let before = ctx
         .process()
         .timers
         .lock()
-        .set_interval(process, which, after, interval);
+        .set_interval(process, which, now, after, interval);
     ctx.write_if(old, &itimer_value(before))?;
     Ok(0)
 }
@@ -288,11 +290,11 @@ pub fn setitimer(
 pub fn alarm(ctx: &Ctx, seconds: u32) -> Result<u64> {
     let process = Arc::downgrade(ctx.process());
     let after = u64::from(seconds) * NSEC_PER_SEC;
-    let (left, _) = ctx
-        .process()
-        .timers
-        .lock()
-        .set_interval(process, 0, after, 0);
+    let (left, _) =
+        ctx.process()
+            .timers
+            .lock()
+            .set_interval(process, 0, time::monotonic_ns(), after, 0);
     // Rounded, but never to 0 while one was pending.
     Ok(if left == 0 {
         0
@@ -384,24 +386,33 @@ pub fn timer_settime(
     let [interval, value] = ctx.read(new)?;
     let (interval, value) = (interval.to_ns()?, value.to_ns()?);
     let clock = ctx.process().timers.lock().clock(id)? as i32;
+    let base = match clock {
+        CLOCK_PROCESS_CPUTIME_ID => Base::ProcessCpu,
+        CLOCK_THREAD_CPUTIME_ID => Base::ThreadCpu(ctx.task().tid()),
+        _ => Base::Wall,
+    };
+    let now = base.now(ctx.process());
     let deadline = match value {
         0 => None,
-        _ if flags.0 & TIMER_ABSTIME != 0 => Some(absolute_deadline(ctx, clock, value)?),
-        _ => Some(time::monotonic_ns().saturating_add(value)),
+        _ if flags.0 & TIMER_ABSTIME == 0 => Some(now.saturating_add(value)),
+        _ if base == Base::Wall => Some(absolute_deadline(ctx, clock, value)?),
+        _ => Some(value),
     };
     let process = Arc::downgrade(ctx.process());
-    let before = ctx
-        .process()
-        .timers
-        .lock()
-        .set_posix(process, id, deadline, interval)?;
+    let before =
+        ctx.process()
+            .timers
+            .lock()
+            .set_posix(process, id, (base, now), deadline, interval)?;
     ctx.write_if(old, &itimer_spec(before))?;
     Ok(0)
 }
 
 /// timer_gettime(2).
 pub fn timer_gettime(ctx: &Ctx, id: u32, out: UserPtr<ItimerSpec>) -> Result<u64> {
-    let remaining = ctx.process().timers.lock().posix(id)?;
+    let base = ctx.process().timers.lock().posix_base(id)?;
+    let now = base.now(ctx.process());
+    let remaining = ctx.process().timers.lock().posix(id, now)?;
     ctx.write(out, &itimer_spec(remaining))?;
     Ok(0)
 }

@@ -106,7 +106,8 @@ pub fn cpu_time_ns(task: &Task) -> u64 {
         .current
         .as_ref()
         .is_some_and(|c| core::ptr::eq(&**c, task));
-    if !running {
+    // A blocked one may still be the current one while the vCPU idles.
+    if !running || task.state() != RunState::Runnable {
         return used;
     }
     used + time::monotonic_ns().saturating_sub(task.slice_start_ns.load(Ordering::Relaxed))

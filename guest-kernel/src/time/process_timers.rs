@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result};
 use crate::task::process::{self, Process};
+use crate::task::sched;
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::timers::{self, TimerId, TimerTarget};
 use alloc::collections::BTreeMap;
@@ -33,9 +34,48 @@ pub enum Notify {
     },
 }
 
+/// What a timer counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Base {
+    /// Time.
+    #[default]
+    Wall,
+    /// CPU time of the process.
+    ProcessCpu,
+    /// CPU time of this thread of it.
+    ThreadCpu(u32),
+}
+
+impl Base {
+    /// What it reads now, in ns. Takes the process's locks.
+    pub fn now(self, process: &Process) -> u64 {
+        match self {
+            Base::Wall => crate::time::monotonic_ns(),
+            Base::ProcessCpu => process.cpu_time_ns(),
+            Base::ThreadCpu(tid) => {
+                process::find_task(tid).map_or(u64::MAX, |task| sched::cpu_time_ns(&task))
+            }
+        }
+    }
+
+    /// When to look whether `deadline` is reached. CPU time passes no faster than time does on one
+    /// vCPU; whoever looks early looks again.
+    fn look_at(self, now: u64, deadline: u64) -> u64 {
+        /// Between looks at a program that sleeps.
+        const SHORTEST: u64 = 1_000_000;
+        match self {
+            Base::Wall => deadline,
+            _ => crate::time::monotonic_ns()
+                .saturating_add(deadline.saturating_sub(now).max(SHORTEST)),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Setting {
     armed: Option<TimerId>,
+    base: Base,
+    /// By the clock of `base`.
     deadline: u64,
     interval: u64,
     overrun: u32,
@@ -74,6 +114,14 @@ impl TimerTarget for Expiry {
         let Some(process) = self.process.upgrade() else {
             return;
         };
+        let base = match process.timers.lock().setting(self.which) {
+            Some(setting) => setting.base,
+            None => return,
+        };
+        let now_ns = match base {
+            Base::Wall => now_ns,
+            _ => base.now(&process),
+        };
         let mut timers = process.timers.lock();
         let (notify, id) = match self.which {
             Which::Interval(which) => {
@@ -89,17 +137,25 @@ impl TimerTarget for Expiry {
             return;
         };
         setting.armed = None;
+        let again = || {
+            Arc::new(Expiry {
+                process: self.process.clone(),
+                which: self.which,
+            })
+        };
+        if now_ns < setting.deadline {
+            let look = setting.base.look_at(now_ns, setting.deadline);
+            setting.armed = Some(timers::arm(look, again()));
+            return;
+        }
         let mut overrun = 0;
         let late = now_ns.saturating_sub(setting.deadline);
         if let Some(missed) = late.checked_div(setting.interval) {
             overrun = u32::try_from(missed).unwrap_or(u32::MAX);
             setting.deadline += (missed + 1) * setting.interval;
             setting.overrun = overrun;
-            let again = Arc::new(Expiry {
-                process: self.process.clone(),
-                which: self.which,
-            });
-            setting.armed = Some(timers::arm(setting.deadline, again));
+            let look = setting.base.look_at(now_ns, setting.deadline);
+            setting.armed = Some(timers::arm(look, again()));
         }
         drop(timers);
         let info = |signal, value| match id {
@@ -141,10 +197,10 @@ impl ProcessTimers {
         &mut self,
         process: Weak<Process>,
         which: Which,
+        (base, now): (Base, u64),
         deadline: Option<u64>,
         interval: u64,
     ) -> Remaining {
-        let now = crate::time::monotonic_ns();
         let Some(setting) = self.setting(which) else {
             return (0, 0);
         };
@@ -153,33 +209,47 @@ impl ProcessTimers {
             timers::cancel(armed);
         }
         *setting = Setting {
+            base,
             interval,
             ..Setting::default()
         };
         if let Some(deadline) = deadline {
             setting.deadline = deadline;
-            setting.armed = Some(timers::arm(deadline, Arc::new(Expiry { process, which })));
+            let look = base.look_at(now, deadline);
+            setting.armed = Some(timers::arm(look, Arc::new(Expiry { process, which })));
         }
         old
     }
 
-    /// setitimer: first expiry in `after` ns (0: disarm), then every `interval`. Returns the old.
+    /// What an interval timer counts.
+    pub fn interval_base(which: usize) -> Base {
+        match which {
+            0 => Base::Wall,
+            // All CPU time is the program's: the sentry's own is not told apart.
+            _ => Base::ProcessCpu,
+        }
+    }
+
+    /// setitimer: first expiry in `after` ns (0: disarm), then every `interval`; `now` is what the
+    /// timer's clock reads. Returns the old.
     pub fn set_interval(
         &mut self,
         process: Weak<Process>,
         which: usize,
+        now: u64,
         after: u64,
         interval: u64,
     ) -> Remaining {
-        let deadline = (after > 0).then(|| crate::time::monotonic_ns().saturating_add(after));
-        self.set(process, Which::Interval(which), deadline, interval)
+        let deadline = (after > 0).then(|| now.saturating_add(after));
+        let clock = (Self::interval_base(which), now);
+        self.set(process, Which::Interval(which), clock, deadline, interval)
     }
 
-    /// getitimer.
-    pub fn interval(&self, which: usize) -> Remaining {
+    /// getitimer; `now` is what the timer's clock reads.
+    pub fn interval(&self, which: usize, now: u64) -> Remaining {
         self.itimers
             .get(which)
-            .map_or((0, 0), |set| set.remaining(crate::time::monotonic_ns()))
+            .map_or((0, 0), |set| set.remaining(now))
     }
 
     /// timer_create: its id.
@@ -206,22 +276,29 @@ impl ProcessTimers {
             .ok_or(Errno::EINVAL)
     }
 
-    /// timer_settime with a monotonic deadline.
+    /// timer_settime, with a deadline by the clock given beside what it reads.
     pub fn set_posix(
         &mut self,
         process: Weak<Process>,
         id: u32,
+        clock: (Base, u64),
         deadline: Option<u64>,
         interval: u64,
     ) -> Result<Remaining> {
         self.clock(id)?;
-        Ok(self.set(process, Which::Posix(id), deadline, interval))
+        Ok(self.set(process, Which::Posix(id), clock, deadline, interval))
     }
 
-    /// timer_gettime.
-    pub fn posix(&self, id: u32) -> Result<Remaining> {
+    /// What a POSIX timer counts while it is set.
+    pub fn posix_base(&self, id: u32) -> Result<Base> {
         let timer = self.posix.get(&id).ok_or(Errno::EINVAL)?;
-        Ok(timer.setting.remaining(crate::time::monotonic_ns()))
+        Ok(timer.setting.base)
+    }
+
+    /// timer_gettime; `now` is what the timer's clock reads.
+    pub fn posix(&self, id: u32, now: u64) -> Result<Remaining> {
+        let timer = self.posix.get(&id).ok_or(Errno::EINVAL)?;
+        Ok(timer.setting.remaining(now))
     }
 
     /// timer_getoverrun.

@@ -8,6 +8,7 @@ use crate::fs::inotify::mask;
 use crate::fs::path::Follow;
 use crate::fs::rootfs::{Allocate, RegularFile};
 use crate::syscalls::args::{DirFd, Fd, Flags, ModeArg, UserAddr, UserCStr, UserPtr};
+use crate::syscalls::io::check_new_size;
 use crate::task::Ctx;
 
 /// `chmod(2)`.
@@ -212,6 +213,7 @@ pub fn truncate(ctx: &Ctx, path: UserCStr, size: i64) -> Result<u64> {
     let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
     let target = Target::find(ctx, DirFd::CWD, path, 0, Follow::Always)?;
     let inode = target.inode()?;
+    check_new_size(ctx, inode.metadata()?.size, size)?;
     inode.clone().set_size(size)?;
     target.notify(&inode, mask::MODIFY);
     Ok(0)
@@ -228,6 +230,7 @@ pub fn ftruncate(ctx: &Ctx, fd: Fd, size: i64) -> Result<u64> {
     if !file.flags().writable() || inode.kind() != FileKind::Regular {
         return Err(Errno::EINVAL);
     }
+    check_new_size(ctx, inode.metadata()?.size, size)?;
     inode.set_size(size)?;
     file.notify(mask::MODIFY);
     Ok(0)

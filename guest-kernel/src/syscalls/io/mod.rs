@@ -20,4 +20,5 @@ pub use control::*;
 pub use copy::*;
 pub use splice::*;
 pub use sync::*;
+pub(crate) use transfer::check_new_size;
 pub use transfer::*;

@@ -133,7 +133,9 @@ fn write_from(ctx: &Ctx, file: &OpenFile, src: &mut Source<'_>, mut how: How) ->
     if how.append && file.file().seekable() {
         how.offset = Some(file.file().metadata()?.size);
     }
-    check_file_size(ctx, file, src.remaining() as u64, how)?;
+    if let Some(room) = room_in_file(ctx, file, src.remaining() as u64, how)? {
+        src.limit(room);
+    }
     let total = src.remaining();
     let mut done = 0;
     loop {
@@ -163,18 +165,30 @@ fn write_from(ctx: &Ctx, file: &OpenFile, src: &mut Source<'_>, mut how: How) ->
     }
 }
 
-/// RLIMIT_FSIZE: SIGXFSZ and EFBIG for a regular file that is at the limit already.
-fn check_file_size(ctx: &Ctx, file: &OpenFile, len: u64, how: How) -> Result<()> {
+/// RLIMIT_FSIZE: how many bytes a regular file may still take; SIGXFSZ and EFBIG when it is at the
+/// limit already.
+fn room_in_file(ctx: &Ctx, file: &OpenFile, len: u64, how: How) -> Result<Option<usize>> {
     let limit = ctx.process().rlimit(RLIMIT_FSIZE);
     if limit == u64::MAX || len == 0 || file.downcast::<RegularFile>().is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let at = match how.offset {
         Some(offset) => offset,
         None if file.flags().contains(OpenFlags::APPEND) => file.file().metadata()?.size,
         None => *file.offset(),
     };
-    if at.saturating_add(len) > limit {
+    match limit.checked_sub(at) {
+        None | Some(0) => {
+            ctx.send_signal_self(SIGXFSZ);
+            Err(Errno::EFBIG)
+        }
+        Some(room) => Ok(Some(usize::try_from(room).unwrap_or(usize::MAX))),
+    }
+}
+
+/// RLIMIT_FSIZE for truncate: a file may not grow beyond it.
+pub(crate) fn check_new_size(ctx: &Ctx, old: u64, new: u64) -> Result<()> {
+    if new > old && new > ctx.process().rlimit(RLIMIT_FSIZE) {
         ctx.send_signal_self(SIGXFSZ);
         return Err(Errno::EFBIG);
     }
