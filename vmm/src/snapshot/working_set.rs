@@ -22,7 +22,7 @@ pub const PAGE: u64 = 4096;
 pub const BLOCK: u32 = 512;
 
 /// A block with at least so many touched pages (with their neighbours) is loaded whole.
-const DENSE: usize = 64;
+const DENSE: usize = 96;
 /// Zero pages between others that are read along with them rather than left out.
 const GAP: u32 = 3;
 
@@ -63,15 +63,15 @@ fn runs_of(flags: impl Iterator<Item = bool>) -> Runs {
         .zip(flags)
         .filter_map(|(page, set)| set.then_some(page))
     {
-        extend(&mut runs, page..page.saturating_add(1), 0);
+        extend(&mut runs, page..page.saturating_add(1));
     }
     runs
 }
 
-/// Adds a run behind the others, joined with the last one when at most `gap` pages lie between.
-fn extend(runs: &mut Runs, run: Range<u32>, gap: u32) {
+/// Adds a run behind the others, joined with the last one when they touch.
+fn extend(runs: &mut Runs, run: Range<u32>) {
     match runs.last_mut() {
-        Some(last) if run.start <= last.end.saturating_add(gap) => last.end = last.end.max(run.end),
+        Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
         _ => runs.push(run),
     }
 }
@@ -81,7 +81,7 @@ fn with_neighbours(runs: &[Range<u32>]) -> Runs {
     let mut wide = Runs::new();
     for run in runs {
         let group = run.start / GROUP * GROUP..run.end.next_multiple_of(GROUP);
-        extend(&mut wide, group, 0);
+        extend(&mut wide, group);
     }
     wide
 }
@@ -96,20 +96,21 @@ impl WorkingSet {
             let block = number * BLOCK..(number + 1) * BLOCK;
             let inside = |run: &Range<u32>| run.start.max(block.start)..run.end.min(block.end);
             let touched = wide.iter().map(inside).filter(|run| !run.is_empty());
+            // Runs do not cross from one block into the next, which may be loaded otherwise.
+            let first = set.runs.len();
+            let runs = &mut set.runs;
+            let mut add = |run: Range<u32>, gap: u32| match runs.get_mut(first..) {
+                Some([.., last]) if run.start <= last.end.saturating_add(gap) => last.end = run.end,
+                _ => runs.push(run),
+            };
             if touched.clone().map(|run| run.len()).sum::<usize>() < DENSE {
-                touched.for_each(|run| extend(&mut set.runs, run, 0));
+                touched.for_each(|run| add(run, 0));
                 continue;
             }
             set.blocks.push(number);
             let pages = content.as_chunks::<{ PAGE as usize }>().0;
             for run in runs_of(pages.iter().map(|page| page.iter().any(|byte| *byte != 0))) {
-                let run = block.start + run.start..block.start + run.end;
-                // Runs do not cross from one block into the next: each is loaded for itself.
-                let gap = if run.start == block.start { 0 } else { GAP };
-                match set.runs.last() {
-                    Some(last) if last.end > block.start => extend(&mut set.runs, run, gap),
-                    _ => set.runs.push(run),
-                }
+                add(block.start + run.start..block.start + run.end, GAP);
             }
         }
         set
@@ -244,6 +245,29 @@ mod tests {
             ]
         );
         assert_eq!(set.len(), 8 + 8 + 3 + 1 + 1);
+    }
+
+    #[test]
+    fn runs_end_where_their_block_does() {
+        let memory = vec![1; (4 * BLOCK as u64 * PAGE) as usize];
+        // Loaded, page by page, page by page, loaded.
+        let touched = [0..520, 1016..1032, 1500..2048];
+        let set = WorkingSet::new(&touched, &memory);
+        assert_eq!(set.blocks(), [0, 3]);
+        let runs: Vec<_> = set.runs().map(|(run, _)| run).collect();
+        assert_eq!(
+            runs,
+            [
+                0..512,
+                512..520,
+                1016..1024,
+                1024..1032,
+                1496..1536,
+                1536..2048
+            ]
+        );
+        let size = memory.len() as u64;
+        assert_eq!(WorkingSet::decode(&set.encode(), size), Some(set));
     }
 
     #[test]

@@ -22,8 +22,9 @@ use sprout_vmm::vm::{Stop, Vm};
 
 use crate::guest::parse_size;
 
-/// Entry point of the agent in the guest.
-const AGENT: &str = "/sprout/agent.mjs";
+/// What Node is told: the agent's entry point, and that V8 needs no more helper threads than a guest
+/// has vCPUs (it would start four).
+const AGENT: [&str; 2] = ["--v8-pool-size=1", "/sprout/agent.mjs"];
 
 /// Arguments of `sprout deploy`.
 #[derive(Debug, clap::Args)]
@@ -222,7 +223,7 @@ fn program(image: &Image, extra: &[String]) -> anyhow::Result<(Program, Vec<Stri
         env.push(variable.clone());
     }
     let mut command = config.entrypoint.clone();
-    command.push(AGENT.into());
+    command.extend(AGENT.map(Into::into));
     let bytes = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
     let program = Program {
         path: path.clone().into_bytes(),
