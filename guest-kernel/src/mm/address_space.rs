@@ -245,6 +245,8 @@ impl AddressSpace {
             offset: 0,
         };
         space.add(start, len, prot - Prot::WRITE, VmaFlags::empty(), backing);
+        // Every program reads them as it starts.
+        space.populate(start, start + len);
         Ok(start)
     }
 

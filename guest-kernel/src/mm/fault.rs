@@ -55,11 +55,13 @@ impl From<Errno> for FaultError {
 /// Pages around a fault on an image: they cost only their entries.
 const IMAGE_WINDOW: u64 = 64;
 /// Pages around a fault on another file: their frames are already there.
-const FILE_WINDOW: u64 = 16;
+const FILE_WINDOW: u64 = 64;
 /// First window of anonymous memory, and what sequential faults let it grow to.
 const ANONYMOUS_WINDOW: Range<u32> = 16..64;
 /// First window of pages copied for writing, and what it grows to.
 const COPY_WINDOW: Range<u32> = 1..16;
+/// Areas up to this size (a program's data, as a rule) are copied whole at the first write.
+const COPIED_WHOLE: u64 = 16 * PAGE_SIZE;
 /// How much of a first anonymous window is filled if the frames have to be zeroed.
 const ZEROED_WINDOW: u64 = 8;
 /// A quarter of RAM stays out of 2 MiB pages that programs did not ask for.
@@ -150,15 +152,27 @@ impl Space {
                 mine(phys)
             };
         if all_mine {
-            let leaf = leaf.with_permissions(true, executable);
             if huge {
+                let leaf = leaf.with_permissions(true, executable);
                 self.tables.set_huge(addr, leaf)?;
-            } else {
-                self.tables.leaves(addr)?.set(index(addr, 1), leaf);
+                return Ok(());
+            }
+            // After a child is gone its parent's pages are its own again: those around go along.
+            let range = match vma.is_private() {
+                true => self.copy_window(addr),
+                false => addr..addr + PAGE_SIZE,
+            };
+            let table = self.tables.leaves(addr)?;
+            for page in pages(&range) {
+                let leaf = table.get(index(page, 1));
+                let shut = leaf.is_present() && !leaf.is_writable();
+                if page == addr || shut && mine(leaf.phys()) {
+                    table.set(index(page, 1), leaf.with_permissions(true, executable));
+                }
             }
             return Ok(());
         }
-        let range = self.next_window(addr, COPY_WINDOW);
+        let range = self.copy_window(addr);
         let table = self.tables.leaves(addr)?;
         let mut flush = Flush::new();
         for page in pages(&range) {
@@ -250,7 +264,7 @@ impl Space {
         let vma = self.vmas.find(addr).ok_or(FaultError::NotMapped)?;
         let executable = vma.prot.contains(Prot::EXEC);
         let (start, offset) = (vma.start, vma.file_offset(vma.start) / PAGE_SIZE);
-        let range = self.next_window(addr, COPY_WINDOW);
+        let range = self.copy_window(addr);
         let table = self.tables.leaves(addr)?;
         for page in pages(&range) {
             if page != addr && !table.get(index(page, 1)).is_none() {
@@ -351,6 +365,17 @@ impl Space {
             None => (addr, addr + PAGE_SIZE),
         };
         window.start.max(base).max(low)..window.end.min(base + HUGE_PAGE_SIZE).min(high)
+    }
+
+    /// The window for a write at `addr` that needs a copy.
+    fn copy_window(&mut self, addr: u64) -> Range<u64> {
+        match self.vmas.find(addr) {
+            Some(vma) if vma.len() <= COPIED_WHOLE => {
+                let whole = vma.start..vma.end;
+                self.clip(addr, whole)
+            }
+            _ => self.next_window(addr, COPY_WINDOW),
+        }
     }
 
     /// The window for a fault at `addr`: `sizes.start` pages from there on; four times the last

@@ -9,26 +9,26 @@ use crate::task::{Process, SigInfo, Task, sched};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The current task as a system call sees it.
+/// The current task as a system call sees it. What it owns is looked up when it is first asked for:
+/// most calls need little of it.
 pub struct Ctx {
     task: Arc<Task>,
-    space: Arc<AddressSpace>,
-    files: Arc<Lock<FdTable>>,
-    fs: Arc<Lock<FsContext>>,
+    space: OnceCell<Arc<AddressSpace>>,
+    files: OnceCell<Arc<Lock<FdTable>>>,
+    fs: OnceCell<Arc<Lock<FsContext>>>,
 }
 
 impl Ctx {
     /// For the task that runs now.
     pub fn new(task: Arc<Task>) -> Ctx {
-        let process = task.process();
-        let (space, files, fs) = (process.space(), process.files(), process.fs());
         Ctx {
             task,
-            space,
-            files,
-            fs,
+            space: OnceCell::new(),
+            files: OnceCell::new(),
+            fs: OnceCell::new(),
         }
     }
 
@@ -42,26 +42,26 @@ impl Ctx {
         self.task.process()
     }
 
-    /// Its address space.
+    /// Its address space; after exec still the one the call came from, if it was asked for before.
     pub fn space(&self) -> &Arc<AddressSpace> {
-        &self.space
+        self.space.get_or_init(|| self.process().space())
     }
 
     /// Its descriptor table.
     pub fn files(&self) -> &Arc<Lock<FdTable>> {
-        &self.files
+        self.files.get_or_init(|| self.process().files())
     }
 
     /// Root, working directory and umask.
     pub fn fs(&self) -> &Arc<Lock<FsContext>> {
-        &self.fs
+        self.fs.get_or_init(|| self.process().fs())
     }
 
     /// Copies a value in from the program.
     pub fn read<T: FromBytes + IntoBytes>(&self, ptr: UserPtr<T>) -> Result<T> {
         let mut value = T::new_zeroed();
         let bytes = value.as_mut_bytes();
-        if self.space.read_some(ptr.addr(), bytes) != bytes.len() {
+        if self.space().read_some(ptr.addr(), bytes) != bytes.len() {
             return Err(Errno::EFAULT);
         }
         Ok(value)
@@ -92,7 +92,7 @@ impl Ctx {
 
     /// Copies `bytes` out to `addr`; EFAULT if they don't all fit in writable memory.
     pub fn write_bytes(&self, addr: u64, bytes: &[u8]) -> Result<()> {
-        if self.space.write_some(addr, bytes) != bytes.len() {
+        if self.space().write_some(addr, bytes) != bytes.len() {
             return Err(Errno::EFAULT);
         }
         Ok(())
@@ -100,7 +100,7 @@ impl Ctx {
 
     /// Fills `bytes` from `addr`.
     pub fn read_bytes(&self, addr: u64, bytes: &mut [u8]) -> Result<()> {
-        if self.space.read_some(addr, bytes) != bytes.len() {
+        if self.space().read_some(addr, bytes) != bytes.len() {
             return Err(Errno::EFAULT);
         }
         Ok(())
