@@ -150,14 +150,9 @@ impl Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        let mut flush = Flush::new();
-        let rss = &mut self.rss;
-        self.tables
-            .update(0, USER_END + PAGE_SIZE, &mut flush, |_, _, leaf, huge| {
-                rss.release(leaf, huge);
-                Entry::NONE
-            });
         // Nothing to flush: no program runs on these tables any more.
+        let rss = &mut self.rss;
+        self.tables.tear_down(|leaf, huge| rss.release(leaf, huge));
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) struct PageTable {
     root: u64,
     /// Table pages below the root.
     tables: u64,
+    /// Nothing below the root is left to free.
+    torn_down: bool,
 }
 
 impl PageTable {
@@ -92,7 +94,11 @@ impl PageTable {
         for slot in KERNEL_PML4_SLOTS {
             Table::at(root).set(slot, Table::at(PAGE_TABLES_GPA).get(slot));
         }
-        Ok(PageTable { root, tables: 0 })
+        Ok(PageTable {
+            root,
+            tables: 0,
+            torn_down: false,
+        })
     }
 
     pub fn root(&self) -> u64 {
@@ -240,31 +246,42 @@ impl PageTable {
     }
 }
 
-/// Frees the tables below the first `entries` entries of a table, and itself. All leaves are gone.
-fn free(phys: u64, level: u32, entries: usize) {
+/// Frees the tables below the first `entries` entries of a table; calls `release(leaf, huge)` for
+/// every leaf. Nothing is written: where a hypervisor shadows page tables, each write to one that
+/// points to other tables costs an exit.
+fn free(phys: u64, level: u32, entries: usize, release: &mut dyn FnMut(Entry, bool)) {
     let table = Table::at(phys);
     for entry in (0..entries)
         .map(|slot| table.get(slot))
         .filter(|entry| !entry.is_none())
     {
-        debug_assert!(
-            level > 1 && !(level == 2 && entry.is_huge()),
-            "leaf in dropped tables"
-        );
-        if level > 1 && !entry.is_huge() {
-            free(entry.phys(), level - 1, ENTRIES);
+        if level == 1 || level == 2 && entry.is_huge() {
+            release(entry, level == 2);
+        } else {
+            free(entry.phys(), level - 1, ENTRIES, release);
+            frame::put(entry.phys());
         }
     }
-    frame::put(phys);
 }
 
-impl Drop for PageTable {
-    fn drop(&mut self) {
+impl PageTable {
+    /// Ends the tables, which no program runs on any more: frees all but the root, and calls
+    /// `release(leaf, huge)` for every leaf. Afterwards they may only be dropped.
+    pub fn tear_down(&mut self, mut release: impl FnMut(Entry, bool)) {
         // The last thread of a process runs on its tables until the next one is scheduled.
         if tlb::root() == self.root {
             tlb::switch_root(PAGE_TABLES_GPA);
         }
-        free(self.root, TOP_LEVEL, USER_TOP_ENTRIES);
+        if !core::mem::replace(&mut self.torn_down, true) {
+            free(self.root, TOP_LEVEL, USER_TOP_ENTRIES, &mut release);
+        }
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        self.tear_down(|_, _| debug_assert!(false, "leaf in dropped tables"));
+        frame::put(self.root);
     }
 }
 
