@@ -11,7 +11,7 @@ mod imp {
     use crate::errno::{Errno, Result};
     use core::sync::atomic::Ordering;
     use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
-    use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, number};
+    use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, TerminalState, number, signal};
 
     fn call(number: u32, args: [u64; 6]) -> Result<u64> {
         let result = arch::doorbell(Request {
@@ -46,9 +46,34 @@ mod imp {
         call_with_segments(number::CONSOLE_WRITE, &[segment(bytes)], stream).map(|n| n as usize)
     }
 
-    /// Reads standard input without blocking; 0: end of file; EAGAIN: nothing now.
-    pub fn console_read(bytes: &mut [u8]) -> Result<usize> {
-        call_with_segments(number::CONSOLE_READ, &[segment(bytes)], 0).map(|n| n as usize)
+    /// Reads a stream without blocking; 0: end of file; EAGAIN: nothing now.
+    pub fn console_read(stream: u64, bytes: &mut [u8]) -> Result<usize> {
+        call_with_segments(number::CONSOLE_READ, &[segment(bytes)], stream).map(|n| n as usize)
+    }
+
+    /// Asks for something of the operator's terminal (`hypercall::terminal`): what it reads or
+    /// writes, or a number.
+    pub fn terminal(operation: u64, state: Option<&mut TerminalState>, arg: u64) -> Result<u64> {
+        let Some(state) = state else {
+            return call(number::TERMINAL, [operation, arg, 0, 0, 0, 0]);
+        };
+        let gpa = arch::kernel_gpa(core::ptr::from_mut(state).addr() as u64);
+        call(number::TERMINAL, [operation, gpa, 0, 0, 0, 0])
+    }
+
+    /// Takes the operator's next signal: its number, and whether it was typed.
+    pub fn take_signal() -> Option<(u32, bool)> {
+        match call(number::TAKE_SIGNAL, [0; 6]) {
+            Ok(value) if value != 0 => {
+                Some((value as u32 & 0xff, value & signal::FROM_TERMINAL != 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// The first process was stopped: returns when the operator lets it go on.
+    pub fn stopped() {
+        let _ = call(number::STOPPED, [0; 6]);
     }
 
     /// Receives request bytes without blocking; 0: closed; EAGAIN: nothing now.
@@ -138,6 +163,7 @@ mod imp {
 #[allow(missing_docs)]
 mod imp {
     use crate::errno::{Errno, Result};
+    use sprout_abi::hypercall::TerminalState;
     use std::io::Write;
 
     pub fn console_write(stream: u64, bytes: &[u8]) -> Result<usize> {
@@ -149,9 +175,19 @@ mod imp {
         written.map_err(|_| Errno::EIO)
     }
 
-    pub fn console_read(_: &mut [u8]) -> Result<usize> {
+    pub fn console_read(_: u64, _: &mut [u8]) -> Result<usize> {
         Ok(0)
     }
+
+    pub fn terminal(_: u64, _: Option<&mut TerminalState>, _: u64) -> Result<u64> {
+        Err(Errno::ENOTTY)
+    }
+
+    pub fn take_signal() -> Option<(u32, bool)> {
+        None
+    }
+
+    pub fn stopped() {}
 
     pub fn channel_recv(_: &mut [u8]) -> Result<usize> {
         Err(Errno::EAGAIN)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use sprout_abi::boot::{BootInfo, ClockReading, MAX_IMAGES, RestoreInfo, SharedPage};
+use sprout_abi::hypercall::TerminalState;
 use sprout_abi::layout::{
     HUGE_PAGE_SIZE, HYPERCALL_PAGE_GPA, IMAGE_STRIDE, KERNEL_GPA, MAX_RAM, PAGE_SIZE,
     SHARED_PAGE_GPA, image_base,
@@ -83,6 +84,8 @@ unsafe impl vm_memory::ByteValued for Wire<BootInfo> {}
 unsafe impl vm_memory::ByteValued for Wire<RestoreInfo> {}
 // SAFETY: as above.
 unsafe impl vm_memory::ByteValued for Wire<ClockReading> {}
+// SAFETY: as above.
+unsafe impl vm_memory::ByteValued for Wire<TerminalState> {}
 
 /// A read-only image, mapped.
 #[derive(Debug)]

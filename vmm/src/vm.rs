@@ -22,7 +22,7 @@ use crate::symbols::Symbols;
 use crate::vcpu::{self, state::StateError};
 
 /// Signals are passed to the guest whether it asked or not.
-const SIGNALS: u64 = event::SIGINT | event::SIGTERM;
+const SIGNALS: u64 = event::SIGNAL;
 
 /// Why a VM could not be made or run.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +169,11 @@ impl Vm {
     /// Ends the VM; what is left is the open device, for another one.
     pub fn into_kvm(self) -> Kvm {
         self.shell.kvm
+    }
+
+    /// Monotonic time in the guest.
+    pub fn guest_time(&self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.clock.now())
     }
 
     /// KVM's counters of the vCPU.

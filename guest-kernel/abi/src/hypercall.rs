@@ -34,10 +34,12 @@ pub struct Request {
 
 /// Request numbers.
 pub mod number {
-    /// Write the scatter list to stream `args[2]` ([`super::stream`]). Returns bytes taken.
+    /// Write the scatter list to stream `args[2]` ([`super::stream`]), without blocking. Returns
+    /// bytes taken, -EAGAIN when there is no room now (WAIT reports [`super::event::OUTPUT`]).
     pub const CONSOLE_WRITE: u32 = 1;
-    /// Read standard input into the scatter list, without blocking. Returns bytes, 0 at end of
-    /// file, -EAGAIN when there is none now (WAIT reports [`super::event::INPUT`]).
+    /// Read stream `args[2]` ([`super::stream::STDIN`] or [`super::stream::TERMINAL`]) into the
+    /// scatter list, without blocking. Returns bytes, 0 at end of file, -EAGAIN when there is none
+    /// now (WAIT reports [`super::event::INPUT`] or [`super::event::TERMINAL`]).
     pub const CONSOLE_READ: u32 = 2;
     /// Write a [`crate::boot::ClockReading`] to `args[0]`.
     pub const CLOCK_READ: u32 = 3;
@@ -61,6 +63,59 @@ pub mod number {
     pub const STATS: u32 = 10;
     /// An audit record: `args[0]`, `args[1]`: one UTF-8 line.
     pub const AUDIT: u32 = 11;
+    /// Take the next signal the operator sent. Returns its number, with
+    /// [`super::signal::FROM_TERMINAL`] if it came from the terminal's keyboard, or 0.
+    pub const TAKE_SIGNAL: u32 = 12;
+    /// The operator's terminal: `args[0]` says what ([`super::terminal`]), `args[1]` is the address
+    /// of a [`super::TerminalState`] or a number. -ENOTTY without a terminal.
+    pub const TERMINAL: u32 = 13;
+    /// The first process was stopped from outside or by the terminal's stop character: the VMM
+    /// stops itself, so that the operator's shell takes over. Returns once it is continued.
+    pub const STOPPED: u32 = 14;
+}
+
+/// What TAKE_SIGNAL adds to a number.
+pub mod signal {
+    /// Typed at the terminal (`^C`): for its foreground process group, not just the first process.
+    pub const FROM_TERMINAL: u64 = 1 << 8;
+}
+
+/// Operations of TERMINAL.
+pub mod terminal {
+    /// Write the terminal's state to `args[1]`.
+    pub const GET: u64 = 0;
+    /// Set modes and control characters from `args[1]`, at once.
+    pub const SET_NOW: u64 = 1;
+    /// The same, after output was sent.
+    pub const SET_DRAIN: u64 = 2;
+    /// The same, and discard input.
+    pub const SET_FLUSH: u64 = 3;
+    /// Set the window's size from `args[1]`.
+    pub const SET_WINDOW: u64 = 4;
+    /// Bytes that can be read now.
+    pub const UNREAD: u64 = 5;
+    /// `tcflush` with `args[1]` 0 to 2.
+    pub const FLUSH: u64 = 6;
+    /// `tcflow` with `args[1]` 0 to 3.
+    pub const FLOW: u64 = 7;
+    /// `tcdrain`.
+    pub const DRAIN: u64 = 8;
+    /// 1 if a read would not block, else 0 (WAIT reports [`super::event::TERMINAL`]).
+    pub const READY: u64 = 9;
+}
+
+/// Modes and window of the operator's terminal: `struct termios` and `struct winsize` of Linux.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TerminalState {
+    /// c_iflag, c_oflag, c_cflag, c_lflag.
+    pub flags: [u32; 4],
+    /// c_line, then c_cc.
+    pub control: [u8; 20],
+    /// Rows, columns, width and height in pixels.
+    pub window: [u16; 4],
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 /// Streams of CONSOLE_WRITE.
@@ -69,8 +124,12 @@ pub mod stream {
     pub const STDOUT: u64 = 1;
     /// The program's standard error.
     pub const STDERR: u64 = 2;
-    /// The sentry's own log and `--strace`.
+    /// The sentry's own log and `--strace`; always taken whole.
     pub const LOG: u64 = 3;
+    /// The operator's terminal, whatever the standard streams are.
+    pub const TERMINAL: u64 = 4;
+    /// Standard input.
+    pub const STDIN: u64 = 0;
 }
 
 /// Event bits WAIT returns and [`crate::boot::SharedPage::events`] carries.
@@ -83,10 +142,12 @@ pub mod event {
     pub const INPUT: u64 = 1 << 2;
     /// This is a restored guest: read [`crate::boot::RestoreInfo`] before anything else.
     pub const RESTORED: u64 = 1 << 3;
-    /// The operator sent SIGINT.
-    pub const SIGINT: u64 = 1 << 4;
-    /// The operator sent SIGTERM.
-    pub const SIGTERM: u64 = 1 << 5;
+    /// The operator sent a signal: TAKE_SIGNAL until there is none.
+    pub const SIGNAL: u64 = 1 << 4;
+    /// The operator's terminal is readable.
+    pub const TERMINAL: u64 = 1 << 5;
+    /// A console stream that had no room has some.
+    pub const OUTPUT: u64 = 1 << 7;
     /// A snapshot is to be taken at the next WAIT with READY: rearrange memory for it.
     pub const COMPACT: u64 = 1 << 6;
 }
@@ -102,4 +163,5 @@ const _: () = {
     use core::mem::size_of;
     assert!(size_of::<Segment>() == 16);
     assert!(size_of::<Request>() == 64);
+    assert!(size_of::<TerminalState>() == 48);
 };

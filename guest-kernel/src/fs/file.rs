@@ -104,6 +104,9 @@ pub trait File: Send + Sync {
         [None, None]
     }
 
+    /// A read begins, which may take several attempts.
+    fn read_begins(&self) {}
+
     /// What `/proc/self/fd/N` shows when there is no path, e.g. `pipe:[12]`, `socket:[7]`,
     /// `anon_inode:[eventpoll]`.
     fn describe(&self) -> Vec<u8>;

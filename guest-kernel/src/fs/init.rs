@@ -32,8 +32,6 @@ pub struct Setup<'a> {
     pub pages: u64,
     /// Whether there is a request channel.
     pub channel: bool,
-    /// Which of the standard streams are terminals.
-    pub terminals: [bool; 3],
 }
 
 /// Why the file system can't be set up.
@@ -74,7 +72,6 @@ pub fn init(setup: &Setup<'_>) -> Result<(), SetupError> {
     for (path, mode) in [(&b"/tmp"[..], 0o1777), (b"/root", 0o700), (b"/etc", 0o755)] {
         make_directories(&root, path, mode).map_err(|e| SetupError::Path(path.to_vec(), e))?;
     }
-    devfs::set_terminals(setup.terminals);
     let dev: Arc<dyn Inode> = tree(b"/dev", None, setup.pages)?;
     devfs::populate(&dev, setup.channel).map_err(|e| SetupError::Path(b"/dev".to_vec(), e))?;
     mount_new(&root, b"/dev", dev, "devtmpfs", "devtmpfs")?;

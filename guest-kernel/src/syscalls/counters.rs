@@ -9,10 +9,16 @@ use core::sync::atomic::{AtomicU64, Ordering};
 static SYSCALLS: AtomicU64 = AtomicU64::new(0);
 static FAULTS: AtomicU64 = AtomicU64::new(0);
 static UNIMPLEMENTED: Lock<BTreeMap<u64, u64>> = Lock::new(Rank::Counters, BTreeMap::new());
+static PROGRAM_START: AtomicU64 = AtomicU64::new(0);
 
 /// Counts a system call.
 pub fn count_syscall() {
     SYSCALLS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The first program is about to run.
+pub fn program_starts() {
+    PROGRAM_START.store(crate::time::monotonic_ns(), Ordering::Relaxed);
 }
 
 /// Counts a page fault of the program.
@@ -29,6 +35,7 @@ pub fn count_unimplemented(number: u64) {
 pub fn restored() {
     SYSCALLS.store(0, Ordering::Relaxed);
     FAULTS.store(0, Ordering::Relaxed);
+    PROGRAM_START.store(0, Ordering::Relaxed);
     UNIMPLEMENTED.lock().clear();
 }
 
@@ -37,6 +44,8 @@ pub fn lines() -> String {
     let mut out = String::new();
     let _ = writeln!(out, "syscalls {}", SYSCALLS.load(Ordering::Relaxed));
     let _ = writeln!(out, "guest_page_faults {}", FAULTS.load(Ordering::Relaxed));
+    let start = PROGRAM_START.load(Ordering::Relaxed);
+    let _ = writeln!(out, "program_start_ns {start}");
     let memory = crate::mm::frame::stats();
     let _ = writeln!(
         out,

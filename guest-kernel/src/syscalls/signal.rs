@@ -179,13 +179,13 @@ pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
         1.. => Vec::from_iter(process::find(pid as u32)),
         0 => {
             let group = own.pgid.load(Ordering::Relaxed);
-            in_group(group)
+            process::in_group(group)
         }
         -1 => process::all()
             .into_iter()
             .filter(|p| p.pid() != process::init_pid() && p.pid() != own.pid())
             .collect(),
-        _ => in_group(pid.unsigned_abs()),
+        _ => process::in_group(pid.unsigned_abs()),
     };
     if targets.is_empty() {
         return Err(Errno::ESRCH);
@@ -197,11 +197,6 @@ pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
         }
     }
     Ok(0)
-}
-
-fn in_group(group: u32) -> Vec<Arc<Process>> {
-    let is_member = |p: &Arc<Process>| p.pgid.load(Ordering::Relaxed) == group;
-    process::all().into_iter().filter(is_member).collect()
 }
 
 fn thread(tgid: Option<i32>, tid: i32) -> Result<Arc<Task>> {

@@ -173,6 +173,8 @@ pub fn setsid(ctx: &Ctx) -> Result<u64> {
     }
     own.sid.store(pid, Ordering::Relaxed);
     own.pgid.store(pid, Ordering::Relaxed);
+    let terminal = own.terminal.lock().take();
+    drop(terminal);
     Ok(pid.into())
 }
 

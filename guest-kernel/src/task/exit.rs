@@ -73,6 +73,8 @@ fn end_process(process: &Arc<Process>) {
         power_off(status);
     }
     process.timers.lock().disarm_all();
+    crate::tty::job::leader_exits(process);
+    crate::tty::job::before_exit(process);
     // Descriptors close now, even if a zombie stays: peers must see the end of file.
     let files = process.set_files(Arc::new(Lock::new(
         Rank::Descriptors,

@@ -6,6 +6,7 @@ use crate::mm::{AddressSpace, MemoryLimits};
 use crate::sync::{Lock, Rank};
 use crate::task::signal::ProcessSignals;
 use crate::task::thread::Task;
+use crate::tty::Tty;
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -150,6 +151,10 @@ pub struct Process {
     pub has_execed: AtomicBool,
     /// How gladly it is killed when memory runs out, as `/proc/PID/oom_score_adj` has it.
     pub oom_score_adj: AtomicI32,
+    /// Controlling terminal.
+    pub terminal: Lock<Option<Arc<Tty>>>,
+    /// Foreground group of the terminal this session's leader lost by a hang-up.
+    pub hung_up_group: Lock<Option<u32>>,
 }
 
 impl Process {
@@ -204,6 +209,11 @@ impl Process {
             oom_score_adj: AtomicI32::new(
                 parent.map_or(0, |p| p.oom_score_adj.load(Ordering::Relaxed)),
             ),
+            terminal: Lock::new(
+                Rank::ProcessPart,
+                parent.and_then(|parent| parent.terminal.lock().clone()),
+            ),
+            hung_up_group: Lock::new(Rank::ProcessPart, None),
         }
     }
 
@@ -380,6 +390,13 @@ pub fn memory_limits(process: &Process) -> MemoryLimits {
         data: process.rlimit(2),
         stack: process.rlimit(3),
     }
+}
+
+/// The processes of a group, by id.
+pub fn in_group(group: u32) -> Vec<Arc<Process>> {
+    let mut members = all();
+    members.retain(|process| process.pgid.load(Ordering::Relaxed) == group);
+    members
 }
 
 /// Every process, by id.

@@ -7,9 +7,10 @@
 
 use crate::arch::{self, TrapFrame};
 use crate::errno::Errno;
-use crate::task::process::{ExitStatus, Process};
+use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::{RunState, Task};
 use crate::task::{exit, sched};
+use crate::tty::job;
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -574,7 +575,8 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
             SIG_IGN => {}
             SIG_DFL => match default_action(signal) {
                 DefaultAction::Ignore | DefaultAction::Continue => {}
-                DefaultAction::Stop => stop(task, signal),
+                DefaultAction::Stop if job::ignores_stop(task.process(), signal) => {}
+                DefaultAction::Stop => stop(task, &info),
                 // Init ignores what it has no handler for only when the sender is not the kernel;
                 // here init is the program itself, so it dies like any other.
                 DefaultAction::Terminate => {
@@ -665,7 +667,8 @@ pub fn finish_interrupted(frame: &mut TrapFrame) {
     restart_or_interrupt(frame, true, false);
 }
 
-fn stop(task: &Arc<Task>, signal: u32) {
+fn stop(task: &Arc<Task>, info: &SigInfo) {
+    let signal = info.signal();
     let process = task.process();
     {
         let mut shared = process.signals.lock();
@@ -681,6 +684,13 @@ fn stop(task: &Arc<Task>, signal: u32) {
         if !Arc::ptr_eq(&other, task) {
             other.wake_up();
         }
+    }
+    // The program the operator started was stopped by the operator: what that shell sees, and
+    // continues, is the VM.
+    if process.pid() == process::init_pid() && info.code == code::SI_KERNEL {
+        crate::platform::stopped();
+        let group = process.pgid.load(core::sync::atomic::Ordering::Relaxed);
+        job::signal_group(group, SIGCONT);
     }
     wait_while_stopped(task);
 }

@@ -5,6 +5,7 @@ use crate::platform;
 use crate::task::process;
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::timers;
+use crate::tty;
 use crate::wait::PollEvents;
 use alloc::vec::Vec;
 use sprout_abi::hypercall::{event, wait_flags};
@@ -13,12 +14,18 @@ use sprout_abi::hypercall::{event, wait_flags};
 pub fn idle() {
     let deadline = timers::next_deadline().unwrap_or(u64::MAX);
     let in_channel = !devfs::channel_queue().is_empty();
-    let mut interest = event::TIMER | event::SIGINT | event::SIGTERM | event::RESTORED;
+    let mut interest = event::TIMER | event::SIGNAL | event::RESTORED;
     if in_channel {
         interest |= event::REQUEST;
     }
     if !devfs::console_input_queue().is_empty() {
         interest |= event::INPUT;
+    }
+    if tty::console_is_watched() {
+        interest |= event::TERMINAL;
+    }
+    if devfs::is_output_blocked() {
+        interest |= event::OUTPUT;
     }
     let flags = if in_channel { wait_flags::READY } else { 0 };
     handle_events(platform::wait(deadline, flags, interest));
@@ -42,10 +49,30 @@ pub fn handle_events(events: u64) {
     if events & event::INPUT != 0 {
         devfs::console_input_queue().wake(PollEvents::IN);
     }
-    for (bit, number) in [(event::SIGINT, SIGINT), (event::SIGTERM, SIGTERM)] {
-        if events & bit != 0
-            && let Some(init) = process::find(process::init_pid())
-        {
+    if events & event::TERMINAL != 0 {
+        tty::console_readable();
+    }
+    if events & event::OUTPUT != 0 {
+        devfs::output_ready();
+        tty::console_writable();
+    }
+    if events & event::SIGNAL != 0 {
+        take_signals();
+    }
+}
+
+/// The operator's signals: those of the terminal's keys are for its foreground group, the others
+/// for the first process.
+fn take_signals() {
+    while let Some((number, typed)) = platform::take_signal() {
+        if number == SIGWINCH {
+            tty::console_resized();
+            continue;
+        }
+        let foreground = tty::console().map_or(0, |console| console.foreground());
+        if typed && foreground != 0 {
+            tty::job::signal_group(foreground, number);
+        } else if let Some(init) = process::find(process::init_pid()) {
             let _ = signal::send_to_process(&init, SigInfo::kernel(number));
         }
     }
@@ -91,6 +118,7 @@ mod boot {
     use crate::syscalls::misc;
     use crate::task::exec::{self, Program};
     use crate::task::{Process, process, sched};
+    use crate::tty;
     use alloc::format;
     use alloc::string::String;
     use alloc::sync::Arc;
@@ -102,6 +130,8 @@ mod boot {
     const CANNOT_RUN: u8 = 126;
     /// The same, when it is not there.
     const NOT_FOUND: u8 = 127;
+    /// Where standard streams that are terminals come from.
+    const CONSOLE: &[u8] = b"/dev/console";
 
     /// Sets everything up and runs the program.
     pub fn boot(info: &'static BootInfo) -> ! {
@@ -111,9 +141,11 @@ mod boot {
         crate::syscalls::set_trace(info.flags & boot_flags::STRACE != 0);
         misc::set_host_name(until_nul(&info.hostname));
         crate::syscalls::fs::show_processes();
+        tty::serve();
         match first_task(info) {
             Ok(task) => {
                 sched::enqueue(task);
+                crate::syscalls::counters::program_starts();
                 sched::start()
             }
             Err((message, status)) => {
@@ -156,7 +188,6 @@ mod boot {
             // Files may take half of RAM in each writable file system.
             pages: info.ram_size / 4096 / 2,
             channel: flag(boot_flags::CHANNEL),
-            terminals: [boot_flags::TTY0, boot_flags::TTY1, boot_flags::TTY2].map(flag),
         })
         .map_err(|error| (format!("{error}"), CANNOT_RUN))?;
         let root = mount::root().map_err(|error| internal("no root file system", error))?;
@@ -174,13 +205,22 @@ mod boot {
             fs.lock().cwd = located.inode;
         }
         let mut files = FdTable::new();
-        for fd in 0..3 {
-            let access = if fd == 0 {
-                OpenFlags::empty()
-            } else {
-                OpenFlags::WRONLY
+        let terminals = [boot_flags::TTY0, boot_flags::TTY1, boot_flags::TTY2].map(flag);
+        if terminals.contains(&true) {
+            tty::attach_console();
+        }
+        let node = crate::fs::path::locate(&fs.lock().clone(), CONSOLE)
+            .map_err(|error| internal("/dev/console", error))?
+            .inode;
+        for (fd, is_terminal) in (0..).zip(terminals) {
+            let terminal = is_terminal
+                .then(|| tty::console_stream(node.clone(), fd))
+                .flatten();
+            let file = match (terminal, fd) {
+                (Some(file), _) => OpenFile::new(file, OpenFlags::RDWR, CONSOLE.to_vec()),
+                (None, 0) => OpenFile::new(devfs::console(0), OpenFlags::empty(), Vec::new()),
+                (None, _) => OpenFile::new(devfs::console(fd), OpenFlags::WRONLY, Vec::new()),
             };
-            let file = OpenFile::new(devfs::console(fd), access, Vec::new());
             files
                 .insert(file, false)
                 .map_err(|error| internal("standard streams", error))?;
@@ -209,6 +249,7 @@ mod boot {
         let id = process::allocate_id().map_err(|error| internal("process id", error))?;
         let files = Arc::new(Lock::new(Rank::Descriptors, files));
         let init = Arc::new(Process::new(id, None, Arc::new(empty), files, fs));
+        tty::control_console(&init);
         process::insert(init.clone());
         exec::start(&init, image).map_err(|error| internal("first task", error))
     }

@@ -9,7 +9,7 @@ use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
 
 use super::terminal::Terminal;
-use super::{Backend, Ready, Stream, collect, scatter};
+use super::{Backend, GuestSignal, InputStream, Ready, Stream, collect, scatter};
 
 /// Requests in, responses out, console to the terminal if there is one.
 #[derive(Debug, Default)]
@@ -86,8 +86,12 @@ impl Backend for Buffered {
         }
     }
 
-    fn console_read(&mut self, _: &[VolatileSlice<'_>]) -> io::Result<usize> {
+    fn console_read(&mut self, _: InputStream, _: &[VolatileSlice<'_>]) -> io::Result<usize> {
         Ok(0)
+    }
+
+    fn take_signal(&mut self) -> Option<GuestSignal> {
+        self.terminal.as_mut()?.take_signal()
     }
 
     fn channel_receive(&mut self, into: &[VolatileSlice<'_>]) -> io::Result<usize> {

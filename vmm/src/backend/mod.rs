@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use sprout_abi::hypercall::TerminalState;
 use vm_memory::VolatileSlice;
 
 /// A stream the guest writes to.
@@ -19,6 +20,56 @@ pub enum Stream {
     Stderr,
     /// The sentry's own log and system call trace.
     Log,
+    /// The operator's terminal.
+    Terminal,
+}
+
+/// Where the guest reads from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputStream {
+    /// Standard input.
+    Stdin,
+    /// The operator's terminal.
+    Terminal,
+}
+
+/// What the guest asks of the operator's terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminalCall {
+    /// Its modes and window.
+    Get,
+    /// New modes, and when they take effect (`TCSANOW`, `TCSADRAIN`, `TCSAFLUSH`).
+    Set(TerminalState, i32),
+    /// A new window size.
+    SetWindow([u16; 4]),
+    /// How much there is to read.
+    Unread,
+    /// `tcflush` with this queue selector.
+    Flush(i32),
+    /// `tcflow` with this action.
+    Flow(i32),
+    /// `tcdrain`.
+    Drain,
+    /// Whether a read would not block: 1 or 0.
+    Ready,
+}
+
+/// What the terminal answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminalAnswer {
+    /// To [`TerminalCall::Get`].
+    State(TerminalState),
+    /// To everything else.
+    Number(usize),
+}
+
+/// A signal for the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestSignal {
+    /// Its number.
+    pub number: u8,
+    /// Whether it was typed at the terminal.
+    pub from_terminal: bool,
 }
 
 /// What to do with a guest that waits for a request with nothing else to run.
@@ -34,11 +85,30 @@ pub enum Ready {
 ///
 /// Errors become negated errno values in the guest; `WouldBlock` is `-EAGAIN`.
 pub trait Backend {
-    /// Takes output; may take less than offered.
+    /// Takes output without blocking; may take less than offered. [`Stream::Log`] is taken whole.
     fn console_write(&mut self, stream: Stream, data: &[VolatileSlice<'_>]) -> io::Result<usize>;
 
-    /// Gives standard input without blocking; 0 at its end.
-    fn console_read(&mut self, into: &[VolatileSlice<'_>]) -> io::Result<usize>;
+    /// Gives input without blocking; 0 at its end.
+    fn console_read(
+        &mut self,
+        stream: InputStream,
+        into: &[VolatileSlice<'_>],
+    ) -> io::Result<usize>;
+
+    /// The next signal the operator sent.
+    fn take_signal(&mut self) -> Option<GuestSignal> {
+        None
+    }
+
+    /// Something about the operator's terminal; ENOTTY where there is none.
+    fn terminal(&mut self, call: TerminalCall) -> io::Result<TerminalAnswer> {
+        let _ = call;
+        Err(io::Error::from_raw_os_error(libc::ENOTTY))
+    }
+
+    /// The first process of the guest was stopped by a signal the operator sent: returns when it
+    /// is to go on.
+    fn stopped(&mut self) {}
 
     /// Gives request bytes without blocking; 0 when no more will ever come.
     fn channel_receive(&mut self, into: &[VolatileSlice<'_>]) -> io::Result<usize>;

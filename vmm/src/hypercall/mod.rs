@@ -10,10 +10,12 @@ mod tests;
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use sprout_abi::hypercall::{MAX_SEGMENTS, Request, event, number, stream};
+use sprout_abi::hypercall::{
+    MAX_SEGMENTS, Request, TerminalState, event, number, signal, stream, terminal,
+};
 use vm_memory::{ByteValued, VolatileSlice};
 
-use crate::backend::{Backend, Stream};
+use crate::backend::{Backend, InputStream, Stream, TerminalAnswer, TerminalCall};
 use crate::clock::GuestClock;
 use crate::memory::{Access, GuestMemory, MemoryError, Wire};
 
@@ -129,10 +131,8 @@ pub fn handle(
                 frames: request.frames(),
             });
         }
-        number::CONSOLE_WRITE => request.console_write(backend),
-        number::CONSOLE_READ => {
-            request.receive(interest, event::INPUT, |into| backend.console_read(into))
-        }
+        number::CONSOLE_WRITE => request.console_write(interest, backend),
+        number::CONSOLE_READ => request.console_read(interest, backend),
         number::CHANNEL_RECV => request.receive(interest, event::REQUEST, |into| {
             backend.channel_receive(into)
         }),
@@ -156,6 +156,19 @@ pub fn handle(
             backend.audit(text.trim_end());
             0
         }),
+        number::TAKE_SIGNAL => Ok(backend.take_signal().map_or(0, |signal| {
+            let origin = if signal.from_terminal {
+                signal::FROM_TERMINAL as usize
+            } else {
+                0
+            };
+            usize::from(signal.number) | origin
+        })),
+        number::TERMINAL => request.terminal(interest, backend),
+        number::STOPPED => {
+            backend.stopped();
+            Ok(0)
+        }
         _ => Err(errno(libc::ENOSYS)),
     };
     complete(memory, gpa, encode(result))?;
@@ -198,18 +211,86 @@ impl<'a> Call<'a> {
         Ok(slices)
     }
 
-    fn console_write(&self, backend: &mut dyn Backend) -> io::Result<usize> {
+    /// A write without blocking; when there is no room, ticks watch for it from now on.
+    fn console_write(
+        &self,
+        interest: &mut Interest,
+        backend: &mut dyn Backend,
+    ) -> io::Result<usize> {
         let stream = match self.args[2] {
             stream::STDOUT => Stream::Stdout,
             stream::STDERR => Stream::Stderr,
             stream::LOG => Stream::Log,
+            stream::TERMINAL => Stream::Terminal,
             _ => return Err(errno(libc::EINVAL)),
         };
         let data = self.segments(Access::Read)?;
         if is_empty(&data) {
-            Ok(0)
-        } else {
-            backend.console_write(stream, &data)
+            return Ok(0);
+        }
+        let result = backend.console_write(stream, &data);
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            interest.0 |= event::OUTPUT;
+        }
+        result
+    }
+
+    fn console_read(
+        &self,
+        interest: &mut Interest,
+        backend: &mut dyn Backend,
+    ) -> io::Result<usize> {
+        let (stream, event) = match self.args[2] {
+            stream::STDIN => (InputStream::Stdin, event::INPUT),
+            stream::TERMINAL => (InputStream::Terminal, event::TERMINAL),
+            _ => return Err(errno(libc::EINVAL)),
+        };
+        self.receive(interest, event, |into| backend.console_read(stream, into))
+    }
+
+    fn terminal(&self, interest: &mut Interest, backend: &mut dyn Backend) -> io::Result<usize> {
+        let [operation, argument, ..] = self.args;
+        let selector = || i32::try_from(argument).map_err(|_| errno(libc::EINVAL));
+        let state = || self.terminal_state(argument);
+        let call = match operation {
+            terminal::GET => TerminalCall::Get,
+            terminal::SET_NOW => TerminalCall::Set(state()?, libc::TCSANOW),
+            terminal::SET_DRAIN => TerminalCall::Set(state()?, libc::TCSADRAIN),
+            terminal::SET_FLUSH => TerminalCall::Set(state()?, libc::TCSAFLUSH),
+            terminal::SET_WINDOW => TerminalCall::SetWindow(state()?.window),
+            terminal::UNREAD => TerminalCall::Unread,
+            terminal::FLUSH => TerminalCall::Flush(selector()?),
+            terminal::FLOW => TerminalCall::Flow(selector()?),
+            terminal::DRAIN => TerminalCall::Drain,
+            terminal::READY => TerminalCall::Ready,
+            _ => return Err(errno(libc::EINVAL)),
+        };
+        match backend.terminal(call)? {
+            TerminalAnswer::State(state) => self
+                .memory
+                .write_bytes(argument, Wire(state).as_slice())
+                .map(|()| 0)
+                .map_err(fault),
+            TerminalAnswer::Number(number) => {
+                if call == TerminalCall::Ready && number == 0 {
+                    interest.0 |= event::TERMINAL;
+                }
+                Ok(number)
+            }
+        }
+    }
+
+    fn terminal_state(&self, gpa: u64) -> io::Result<TerminalState> {
+        let length = size_of::<TerminalState>() as u64;
+        let slice = self
+            .memory
+            .slice(gpa, length, Access::Read)
+            .map_err(fault)?;
+        let mut state = Wire(TerminalState::default());
+        slice.copy_to(state.as_mut_slice());
+        match state.0.reserved {
+            0 => Ok(state.0),
+            _ => Err(errno(libc::EINVAL)),
         }
     }
 

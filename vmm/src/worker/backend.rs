@@ -10,7 +10,7 @@ use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
 
 use super::protocol::{self, FromWorker, LogStream, ProtocolError};
-use crate::backend::{Backend, Ready, Stream, collect, parse_counters, poll, scatter};
+use crate::backend::{Backend, InputStream, Ready, Stream, collect, parse_counters, poll, scatter};
 
 /// One request in, log and response messages out.
 #[derive(Debug)]
@@ -81,13 +81,13 @@ impl Backend for Channel<'_> {
     fn console_write(&mut self, stream: Stream, data: &[VolatileSlice<'_>]) -> io::Result<usize> {
         let stream = match stream {
             Stream::Stdout => LogStream::Stdout,
-            Stream::Stderr => LogStream::Stderr,
+            Stream::Stderr | Stream::Terminal => LogStream::Stderr,
             Stream::Log => LogStream::Sentry,
         };
         self.log(stream, collect(data))
     }
 
-    fn console_read(&mut self, _: &[VolatileSlice<'_>]) -> io::Result<usize> {
+    fn console_read(&mut self, _: InputStream, _: &[VolatileSlice<'_>]) -> io::Result<usize> {
         Ok(0)
     }
 

@@ -11,7 +11,7 @@ mod serve;
 mod snapshot;
 mod worker;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +45,13 @@ enum Command {
     Worker(worker::Args),
 }
 
+/// A command that only prints ends quietly when nobody reads on (`sprout doctor | head -1`), as
+/// others do. Commands with guests or clients keep Rust's way: writing fails.
+fn end_by_sigpipe() {
+    // SAFETY: the default action of a signal needs no handler; no other thread runs yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPROUT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,function=info"));
@@ -53,7 +60,11 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if matches!(command, Command::Doctor(_) | Command::Image(_)) {
+        end_by_sigpipe();
+    }
+    let outcome = match command {
         Command::Run(args) => run::run(args),
         Command::Deploy(args) => deploy::run(args),
         Command::Serve(args) => serve::run(args),
@@ -64,7 +75,8 @@ fn main() -> ExitCode {
         Command::Worker(args) => worker::run(args),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("sprout: {error:#}");
+        // That nobody reads it changes nothing.
+        let _ = writeln!(std::io::stderr(), "sprout: {error:#}");
         ExitCode::from(125)
     })
 }

@@ -194,21 +194,18 @@ impl File for Channel {
     }
 }
 
-/// Sends a source through `send`, in large pieces.
-pub(super) fn send(
+/// Sends a source through `send`, in large pieces, until that has no room. EAGAIN only if it had
+/// none at all.
+pub(crate) fn send(
     src: &mut Source<'_>,
     mut send: impl FnMut(&[u8]) -> Result<usize>,
 ) -> Result<usize> {
     let mut done = 0;
     let mut buffer = alloc::vec![0; src.remaining().min(LARGE)];
     while src.remaining() > 0 {
-        let sent = src.take(&mut buffer).and_then(|taken| {
-            let mut rest = &buffer[..taken];
-            while !rest.is_empty() {
-                let n = send(rest)?;
-                rest = rest.get(n.max(1)..).unwrap_or(&[]);
-            }
-            Ok(taken)
+        let sent = src.peek(&mut buffer).and_then(|offered| {
+            let sent = send(&buffer[..offered])?.clamp(1, offered.max(1));
+            src.take(&mut buffer[..sent])
         });
         match sent {
             Ok(n) => done += n,

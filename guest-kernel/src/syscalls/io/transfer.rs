@@ -113,6 +113,7 @@ fn read_into(ctx: &Ctx, file: &OpenFile, dst: &mut Destination<'_>, how: How) ->
         None => file.read(dst),
     };
     let [deadline, _] = file.file().deadlines();
+    file.file().read_begins();
     ctx.retry(
         file.file().wait_queue(),
         PollEvents::IN,

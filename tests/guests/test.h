@@ -1,0 +1,2 @@
+// The helpers of the differential programs.
+#include "../programs/test.h"

@@ -1,0 +1,440 @@
+//! `sprout run` as a command among others: its streams, its terminal, its signals, its end.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::{Arguments, Trial};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
+use sprout_tests::run::{Outcome, kill_group, run, shell_status, wait};
+use sprout_tests::{programs, source_dir, sprout, target_dir};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+type Test = fn() -> Result<()>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("streams_that_are_pipes_are_no_terminals", pipes),
+    (
+        "streams_that_are_terminals_are_the_guests_terminal",
+        terminals,
+    ),
+    ("standard_input_ends_where_the_hosts_does", standard_input),
+    ("raw_mode_is_the_terminals_and_is_undone", raw_mode),
+    (
+        "raw_mode_is_undone_when_the_program_is_killed",
+        raw_mode_killed,
+    ),
+    ("lines_are_edited_by_the_terminal", lines),
+    ("the_interrupt_key_reaches_the_program", interrupt_key),
+    ("the_window_has_the_terminals_size", window),
+    ("signals_reach_the_program", signals),
+    ("a_program_that_ignores_sigterm_dies_with_sprout", ignored),
+    ("a_reader_that_goes_away_is_sigpipe", reader_gone),
+    ("a_time_limit_ends_the_program", time_limit),
+    ("the_exit_status_is_the_programs", exit_status),
+    ("stats_show_phases_and_counters", stats),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = TESTS
+        .iter()
+        .map(|(name, test)| {
+            Trial::test(*name, move || {
+                sprout::kvm()
+                    .and_then(|()| test())
+                    .map_err(|error| format!("{error:#}").into())
+            })
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The program that runs inside.
+fn guest() -> Result<PathBuf> {
+    static BUILD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let sources = source_dir().join("guests");
+    let out = target_dir().join("sprout-tests/guests");
+    let cases = programs::cases(&sources)?;
+    let _one = BUILD.lock().unwrap_or_else(|error| error.into_inner());
+    programs::build(&source_dir().join("guests"), &out, &cases)?;
+    Ok(out.join("terminal"))
+}
+
+fn sprout_run(options: &[&str], args: &[&str]) -> Result<Command> {
+    let mut command = sprout::command()?;
+    command
+        .args(["run", "--memory", "64M"])
+        .args(options)
+        .arg("--")
+        .arg(guest()?)
+        .args(args);
+    Ok(command)
+}
+
+fn finished(options: &[&str], args: &[&str]) -> Result<Outcome> {
+    run(&mut sprout_run(options, args)?, DEADLINE)
+}
+
+/// `sprout run` on a pseudo-terminal of its own, as its controlling terminal.
+struct Session {
+    child: Child,
+    master: File,
+    /// Kept open, so that the terminal can be looked at after the end.
+    slave: OwnedFd,
+    seen: String,
+}
+
+impl Session {
+    fn start(options: &[&str], args: &[&str]) -> Result<Session> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let slave = rustix::fs::open(
+            name.as_c_str(),
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY,
+            rustix::fs::Mode::empty(),
+        )?;
+        tcsetwinsize(&slave, window_of(33, 101))?;
+        let inner = sprout_run(options, args)?;
+        // Makes standard input the controlling terminal of a new session.
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .stdin(Stdio::from(slave.try_clone()?))
+            .stdout(Stdio::from(slave.try_clone()?))
+            .stderr(Stdio::from(slave.try_clone()?))
+            .spawn()
+            .context("setsid (util-linux) is needed")?;
+        Ok(Session {
+            child,
+            master: File::from(master),
+            slave,
+            seen: String::new(),
+        })
+    }
+
+    /// Reads what is written to the terminal until `text` is in it.
+    fn expect(&mut self, text: &str) -> Result<()> {
+        let end = Instant::now() + DEADLINE;
+        while !self.seen.contains(text) {
+            ensure!(
+                Instant::now() < end,
+                "{text:?} does not come; there is {:?}",
+                self.seen
+            );
+            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+            let second = Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
+            if poll(&mut fds, Some(&second))? > 0 {
+                let mut bytes = [0; 4096];
+                let count = self.master.read(&mut bytes)?;
+                self.seen += &String::from_utf8_lossy(&bytes[..count]);
+            }
+        }
+        Ok(())
+    }
+
+    fn type_in(&mut self, bytes: &[u8]) -> Result<()> {
+        self.master.write_all(bytes).map_err(Into::into)
+    }
+
+    fn modes(&self) -> Result<Termios> {
+        tcgetattr(&self.slave).map_err(Into::into)
+    }
+
+    fn status(&mut self) -> Result<i32> {
+        match wait(&mut self.child, DEADLINE)? {
+            Some(status) => Ok(shell_status(status)),
+            None => bail!("does not end; there is {:?}", self.seen),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A hang-up, should it still run.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn window_of(rows: u16, columns: u16) -> Winsize {
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+fn same_modes(before: &Termios, after: &Termios) -> Result<()> {
+    ensure!(
+        (
+            before.input_modes,
+            before.output_modes,
+            before.control_modes,
+            before.local_modes
+        ) == (
+            after.input_modes,
+            after.output_modes,
+            after.control_modes,
+            after.local_modes
+        ),
+        "before {before:?}\nafter {after:?}"
+    );
+    Ok(())
+}
+
+fn pipes() -> Result<()> {
+    let outcome = finished(&[], &["streams"])?;
+    ensure!(outcome.out() == "0 0 0\n/dev/tty: ENXIO\n", "{outcome:?}");
+    Ok(())
+}
+
+fn terminals() -> Result<()> {
+    let mut session = Session::start(&[], &["streams"])?;
+    session.expect("1 1 1\r\n/dev/tty: open\r\n/dev/console, foreground: 1\r\n")?;
+    ensure!(session.status()? == 0, "{}", session.seen);
+    Ok(())
+}
+
+fn standard_input() -> Result<()> {
+    let mut child = sprout_run(&[], &["count"])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut input = child.stdin.take().context("no pipe")?;
+    input.write_all(&vec![b'x'; 300_000])?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    ensure!(output.stdout == b"300000\n", "{output:?}");
+    Ok(())
+}
+
+fn raw_mode() -> Result<()> {
+    let mut session = Session::start(&[], &["raw"])?;
+    let before = session.modes()?;
+    session.expect("raw\n")?;
+    let during = session.modes()?;
+    ensure!(
+        !during
+            .local_modes
+            .intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG),
+        "{during:?}"
+    );
+    session.type_in(b"a")?;
+    session.expect("<61>\n")?;
+    session.type_in(b"\x03")?;
+    session.expect("<03>\n")?;
+    session.type_in(b"q")?;
+    ensure!(session.status()? == 0, "{}", session.seen);
+    same_modes(&before, &session.modes()?)
+}
+
+fn raw_mode_killed() -> Result<()> {
+    let mut session = Session::start(&["--timeout", "3s"], &["raw"])?;
+    let before = session.modes()?;
+    session.expect("raw\n")?;
+    session.expect("ran for longer than 3s")?;
+    ensure!(session.status()? == 124, "{}", session.seen);
+    same_modes(&before, &session.modes()?)
+}
+
+fn lines() -> Result<()> {
+    let mut session = Session::start(&[], &["lines"])?;
+    session.expect("ready")?;
+    session.type_in(b"helxx\x7f\x7flo\r")?;
+    session.expect("6: hello")?;
+    session.type_in(b"more\x04")?;
+    session.type_in(b"\x04")?;
+    session.expect("4: moreend")?;
+    ensure!(session.status()? == 0, "{}", session.seen);
+    Ok(())
+}
+
+fn interrupt_key() -> Result<()> {
+    for how in ["wait", "spin"] {
+        let mut session = Session::start(&[], &[how])?;
+        session.expect("ready")?;
+        session.type_in(b"\x03")?;
+        let status = session.status()?;
+        ensure!(status == 130, "{how}: {status} {}", session.seen);
+    }
+    Ok(())
+}
+
+fn window() -> Result<()> {
+    let mut session = Session::start(&[], &["size"])?;
+    session.expect("33 x 101")?;
+    tcsetwinsize(&session.slave, window_of(44, 55))?;
+    session.expect("44 x 55")?;
+    ensure!(session.status()? == 0, "{}", session.seen);
+    Ok(())
+}
+
+/// Starts the program with pipes and waits for its first line.
+fn started(args: &[&str]) -> Result<(Child, std::process::ChildStdout)> {
+    let mut child = sprout_run(&[], args)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut out = child.stdout.take().context("no pipe")?;
+    let mut line = [0; 6];
+    out.read_exact(&mut line)?;
+    ensure!(&line == b"ready\n", "{line:?}");
+    Ok((child, out))
+}
+
+fn send(child: &Child, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(child.id().cast_signed()).context("no pid")?;
+    kill_process(pid, signal).map_err(Into::into)
+}
+
+fn signals() -> Result<()> {
+    let sent = [
+        (Signal::HUP, 1),
+        (Signal::INT, 2),
+        (Signal::QUIT, 3),
+        (Signal::USR1, 10),
+        (Signal::USR2, 12),
+        (Signal::TERM, 15),
+    ];
+    let (mut child, mut out) = started(&["catch", "1", "2", "3", "4", "5", "6"])?;
+    for (signal, number) in sent {
+        send(&child, signal)?;
+        let wanted = format!("got {number}\n");
+        let mut got = vec![0; wanted.len()];
+        out.read_exact(&mut got)?;
+        ensure!(got == wanted.as_bytes(), "{number}: {got:?}");
+    }
+    let status = wait(&mut child, DEADLINE)?.map(shell_status);
+    ensure!(status == Some(0), "{status:?}");
+    for how in ["wait", "spin"] {
+        let (mut child, _out) = started(&[how])?;
+        send(&child, Signal::TERM)?;
+        let status = wait(&mut child, DEADLINE)?.map(shell_status);
+        ensure!(status == Some(143), "{how}: {status:?}");
+    }
+    Ok(())
+}
+
+fn ignored() -> Result<()> {
+    let (mut child, mut out) = started(&["wait", "15"])?;
+    send(&child, Signal::TERM)?;
+    let status = wait(&mut child, Duration::from_secs(1))?;
+    ensure!(status.is_none(), "{status:?}");
+    kill_group_of(&mut child)?;
+    // Nothing holds the pipe any more.
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest)?;
+    ensure!(rest.is_empty(), "{rest:?}");
+    Ok(())
+}
+
+fn kill_group_of(child: &mut Child) -> Result<()> {
+    send(child, Signal::KILL)?;
+    let status = wait(child, DEADLINE)?.map(shell_status);
+    ensure!(status == Some(137), "{status:?}");
+    Ok(())
+}
+
+fn reader_gone() -> Result<()> {
+    for (args, wanted, said) in [
+        (&["flood"][..], 141, ""),
+        (&["flood", "ignore"], 3, "write: EPIPE\n"),
+    ] {
+        let mut child = sprout_run(&["--stats"], args)?
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut out = child.stdout.take().context("no pipe")?;
+        out.read_exact(&mut [0; 100])?;
+        drop(out);
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            shell_status(output.status) == wanted && text.starts_with(said),
+            "{:?} {text}",
+            output.status
+        );
+    }
+    // Nobody reads anything at all.
+    let mut child = sprout_run(&["--stats"], &["die", "15"])?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop((child.stdout.take(), child.stderr.take()));
+    let status = wait(&mut child, DEADLINE)?.map(shell_status);
+    ensure!(status == Some(143), "{status:?}");
+    Ok(())
+}
+
+fn time_limit() -> Result<()> {
+    for args in [&["wait", "15"][..], &["spin"]] {
+        let outcome = finished(&["--timeout", "1500ms"], args)?;
+        ensure!(
+            outcome.status == Some(124) && outcome.err().contains("--timeout"),
+            "{outcome:?}"
+        );
+    }
+    // A program that is stuck in its output is ended too.
+    let mut child = sprout_run(&["--timeout", "1500ms"], &["flood"])?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let status = wait(&mut child, DEADLINE)?.map(shell_status);
+    if status.is_none() {
+        kill_group(&mut child);
+    }
+    ensure!(status == Some(124), "{status:?}");
+    let outcome = finished(&["--timeout", "soon"], &["wait"])?;
+    ensure!(outcome.status == Some(2), "{outcome:?}");
+    Ok(())
+}
+
+fn exit_status() -> Result<()> {
+    for (signal, wanted) in [("6", 134), ("9", 137), ("11", 139), ("15", 143)] {
+        let outcome = finished(&[], &["die", signal])?;
+        ensure!(
+            outcome.status == Some(wanted) && outcome.err().is_empty(),
+            "{outcome:?}"
+        );
+    }
+    Ok(())
+}
+
+fn stats() -> Result<()> {
+    let outcome = finished(&["--stats"], &["streams"])?;
+    let text = outcome.err();
+    for name in [
+        "create ",
+        "load ",
+        "boot ",
+        "run ",
+        "exit ",
+        "kvm.exits ",
+        "sentry.syscalls ",
+    ] {
+        let found = text
+            .lines()
+            .any(|line| line.starts_with(name) || format!("sentry.{line}").starts_with(name));
+        ensure!(found, "no {name:?} in:\n{text}");
+    }
+    Ok(())
+}
