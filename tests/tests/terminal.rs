@@ -41,6 +41,11 @@ const TESTS: &[(&str, Test)] = &[
     ("a_time_limit_ends_the_program", time_limit),
     ("the_exit_status_is_the_programs", exit_status),
     ("stats_show_phases_and_counters", stats),
+    ("strace_decodes_arguments", strace),
+    ("strace_filters_calls", strace_filter),
+    ("strace_shows_deaths", strace_death),
+    ("programs_that_can_not_be_run_are_explained", bad_programs),
+    ("doctor_grades_its_checks", doctor),
 ];
 
 fn main() -> ExitCode {
@@ -415,6 +420,235 @@ fn exit_status() -> Result<()> {
             outcome.status == Some(wanted) && outcome.err().is_empty(),
             "{outcome:?}"
         );
+    }
+    Ok(())
+}
+
+fn traced(option: &str, args: &[&str]) -> Result<Outcome> {
+    let program = guest()?.with_file_name("calls");
+    let mut command = sprout::command()?;
+    command
+        .args(["run", "--memory", "64M", option, "--"])
+        .arg(program)
+        .args(args);
+    run(&mut command, DEADLINE)
+}
+
+/// Each text must be on a line of its own, in this order.
+fn in_order(trace: &str, wanted: &[&str]) -> Result<()> {
+    let mut lines = trace.lines();
+    for text in wanted {
+        ensure!(
+            lines.any(|line| line.contains(text)),
+            "{text:?} is not there, or not at its place, in:\n{trace}"
+        );
+    }
+    Ok(())
+}
+
+fn strace() -> Result<()> {
+    let outcome = traced("--strace", &[])?;
+    ensure!(outcome.status == Some(0), "{outcome:?}");
+    in_order(
+        &outcome.err(),
+        &[
+            r#"openat(AT_FDCWD, "file", O_RDWR|O_CREAT|O_TRUNC, 0640) = 3"#,
+            r#"write(3, "some \"text\"\n", 12) = 12"#,
+            "lseek(3, 0, SEEK_SET) = 0",
+            r#"read(3, "some \"text\"\n", 64) = 12"#,
+            "{st_mode=S_IFREG|0640, st_size=12, ...}",
+            "close(3) = 0",
+            r#""/no/such/file", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)"#,
+            "mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x",
+            ", 4096, PROT_READ) = 0",
+            "rt_sigaction(SIGUSR1, {sa_handler=0x",
+            "--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_TKILL, si_pid=1, si_uid=0} ---",
+            "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0) = 3",
+            r#"connect(3, {sa_family=AF_INET, sin_port=htons(1), sin_addr=inet_addr("127.0.0.1")}, 16) = -1 ECONNREFUSED (Connection refused)"#,
+            "pipe2([4, 5], 0) = 0",
+            r#"writev(5, [{iov_base="ab", iov_len=2}, {iov_base="c", iov_len=1}], 2) = 3"#,
+            r#"read(4, "abc", 3) = 3"#,
+            "poll([{fd=4, events=POLLIN}], 1, 0) = 0",
+            "{tv_sec=0, tv_nsec=1000}",
+            "CLONE_CHILD_SETTID",
+            "+++ exited with 3 +++",
+            "read(4,  <unfinished ...>",
+            r#"<... read resumed>"x", 1) = 1"#,
+            "exit_group(0) = ?",
+            "+++ exited with 0 +++",
+        ],
+    )?;
+    in_order(
+        &outcome.err(),
+        &["sa_mask=[TERM], sa_flags=SA_RESTORER|SA_RESTART"],
+    )?;
+    in_order(
+        &outcome.err(),
+        &["<... wait4 resumed>[{WIFEXITED(s) && WEXITSTATUS(s) == 3}], 0, NULL) = "],
+    )?;
+    in_order(&outcome.err(), &["[pid "])
+}
+
+fn strace_filter() -> Result<()> {
+    let lines = |filter: &str| -> Result<Vec<String>> {
+        let outcome = traced(&format!("--strace={filter}"), &[])?;
+        ensure!(outcome.status == Some(0), "{outcome:?}");
+        Ok(outcome
+            .err()
+            .lines()
+            .filter(|line| line.contains('(') && !line.contains("---"))
+            .map(str::to_owned)
+            .collect())
+    };
+    for line in lines("socket,connect")? {
+        ensure!(
+            line.contains("socket(") || line.contains("connect("),
+            "{line}"
+        );
+    }
+    ensure!(lines("trace=%network")?.len() == 2, "sockets only");
+    let memory = lines("%memory")?;
+    ensure!(
+        memory.iter().any(|line| line.contains("munmap(")),
+        "{memory:?}"
+    );
+    ensure!(
+        !memory.iter().any(|line| line.contains("read(")),
+        "{memory:?}"
+    );
+    let rest = lines("!%memory")?;
+    ensure!(
+        !rest.iter().any(|line| line.contains("munmap(")),
+        "{rest:?}"
+    );
+    let wrong = traced("--strace=opne", &[])?;
+    ensure!(
+        wrong.status == Some(2) && wrong.err().contains("no system call is named \"opne\""),
+        "{wrong:?}"
+    );
+    Ok(())
+}
+
+fn strace_death() -> Result<()> {
+    let outcome = traced("--strace=none", &["fault"])?;
+    ensure!(outcome.status == Some(139), "{outcome:?}");
+    in_order(
+        &outcome.err(),
+        &[
+            "--- SIGSEGV {si_signo=SIGSEGV, si_code=SEGV_MAPERR, si_addr=0x8} ---",
+            "+++ killed by SIGSEGV",
+        ],
+    )
+}
+
+fn bad_programs() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let sound = std::fs::read(guest()?)?;
+    let with = |at: usize, bytes: &[u8]| {
+        let mut changed = sound.clone();
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        changed
+    };
+    let file = |name: &str, content: &[u8], mode: u32| -> Result<PathBuf> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = home.path().join(name);
+        std::fs::write(&path, content)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        Ok(path)
+    };
+    let cases = [
+        (home.path().join("missing"), 127, "No such file"),
+        (home.path().to_owned(), 126, "a directory"),
+        (file("plain", &sound, 0o644)?, 126, "chmod +x"),
+        (
+            file("script", b"#!/bin/sh\n", 0o755)?,
+            126,
+            "a script for /bin/sh",
+        ),
+        (
+            file("text", b"text\n", 0o755)?,
+            126,
+            "not an ELF executable",
+        ),
+        (
+            file("cut", &sound[..9000], 0o755)?,
+            126,
+            "truncated: it has 9000 bytes",
+        ),
+        (file("arm", &with(18, &[183, 0]), 0o755)?, 126, "(arm64)"),
+        (
+            file("narrow", &with(4, &[1]), 0o755)?,
+            126,
+            "another architecture",
+        ),
+    ];
+    for (path, status, text) in cases {
+        let mut command = sprout::command()?;
+        command.args(["run", "--"]).arg(&path);
+        let outcome = run(&mut command, DEADLINE)?;
+        let names_it = outcome.err().contains(&*path.to_string_lossy());
+        ensure!(
+            outcome.status == Some(status) && outcome.err().contains(text) && names_it,
+            "{path:?}: {outcome:?}"
+        );
+    }
+    let kernels = [
+        (home.path().join("none"), "No such file"),
+        (file("kernel", b"text", 0o644)?, "no intact ELF"),
+        (
+            file("program", &sound, 0o755)?,
+            "the kernel is an ELF file, but",
+        ),
+    ];
+    for (path, text) in kernels {
+        let mut command = sprout::command()?;
+        command
+            .args(["run", "--kernel"])
+            .arg(&path)
+            .arg("--")
+            .arg(guest()?);
+        let outcome = run(&mut command, DEADLINE)?;
+        ensure!(
+            outcome.status == Some(125)
+                && outcome.err().contains(text)
+                && outcome.err().contains("--kernel"),
+            "{path:?}: {outcome:?}"
+        );
+    }
+    let large = with(0, &sound[..1]).into_iter().chain(vec![0; 20 << 20]);
+    let large = file("large", &large.collect::<Vec<u8>>(), 0o755)?;
+    let mut command = sprout::command()?;
+    command.args(["run", "--memory", "16M", "--"]).arg(large);
+    let outcome = run(&mut command, DEADLINE)?;
+    ensure!(
+        outcome.status == Some(125) && outcome.err().contains("give it more (--memory)"),
+        "{outcome:?}"
+    );
+    Ok(())
+}
+
+fn doctor() -> Result<()> {
+    let outcome = run(sprout::command()?.args(["doctor", "--json"]), DEADLINE)?;
+    let checks: Vec<serde_json::Value> = serde_json::from_slice(&outcome.stdout)?;
+    for name in [
+        "kvm",
+        "isolation",
+        "processor",
+        "memory",
+        "huge pages",
+        "seccomp",
+        "files",
+    ] {
+        ensure!(
+            checks.iter().any(|check| check["name"] == name),
+            "no {name}"
+        );
+    }
+    let problems = checks.iter().any(|check| check["grade"] == "problem");
+    ensure!(outcome.status == Some(i32::from(problems)), "{outcome:?}");
+    for check in &checks {
+        let must_have = check["grade"] != "ok";
+        ensure!(check["remedy"].is_string() == must_have, "{check}");
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ pub struct BootConfig<'a> {
     pub program: Program,
     /// Bits of `boot_flags`.
     pub flags: u64,
+    /// Which system calls `boot_flags::STRACE` shows, as strace's `-e trace=`.
+    pub strace: String,
     /// Host name of the guest.
     pub hostname: String,
 }
@@ -131,6 +133,7 @@ fn load(memory: &GuestMemory, config: &BootConfig<'_>, clock: &GuestClock) -> Re
     let env = loader.strings(&program.env, "the environment")?;
     let cwd = loader.text(&program.cwd, "the working directory")?;
     let path = loader.text(&program.path, "the program's path")?;
+    let strace = loader.text(config.strace.as_bytes(), "the filter of --strace")?;
     let mut entropy = [0; 64];
     getrandom::fill(&mut entropy).map_err(VmError::Entropy)?;
     let info = BootInfo {
@@ -150,6 +153,7 @@ fn load(memory: &GuestMemory, config: &BootConfig<'_>, clock: &GuestClock) -> Re
         clock: clock.reading(),
         hostname: padded(config.hostname.as_bytes(), "host name")?,
         images: image_slots(memory, config)?,
+        strace,
     };
     memory
         .ram()
@@ -286,6 +290,7 @@ mod tests {
             images: vec![],
             program,
             flags: 0,
+            strace: "all".into(),
             hostname: "s".into(),
         }
     }

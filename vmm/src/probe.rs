@@ -42,6 +42,7 @@ pub fn privilege_mode(kernel: &Kernel) -> Result<PrivilegeMode, VmError> {
         images: vec![],
         program,
         flags: 0,
+        strace: "all".into(),
         hostname,
     };
     let mut vm = Shell::new()?.boot(&config)?;
@@ -104,9 +105,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&program()).unwrap();
-        crate::program::open(file.path()).unwrap();
         let path = file.into_temp_path();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        crate::program::open(&path).unwrap();
         assert!(
             std::process::Command::new(&*path)
                 .status()

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use object::LittleEndian;
@@ -30,15 +30,29 @@ pub enum Problem {
     /// It is no regular file.
     #[error("not a regular file")]
     NotAFile,
+    /// A directory.
+    #[error("a directory, not a program")]
+    Directory,
+    /// Nobody may execute it.
+    #[error("not executable: nobody has execute permission (chmod +x)")]
+    NotAllowed,
     /// A script.
-    #[error("a script needs its interpreter: run that from an image (--image)")]
-    Script,
+    #[error("a script for {0}: run it from an image that has that interpreter (--image)")]
+    Script(String),
+    /// A part of it is missing.
+    #[error("truncated: it has {length} bytes, and its headers speak of {needed}")]
+    Truncated {
+        /// Bytes there are.
+        length: u64,
+        /// Bytes there should be.
+        needed: u64,
+    },
     /// Not an ELF executable.
     #[error("not an ELF executable")]
     NotElf,
     /// An executable for another machine.
-    #[error("an executable for another architecture; this is an x86-64 guest")]
-    Architecture,
+    #[error("an executable for another architecture ({0}); this is an x86-64 guest")]
+    Architecture(String),
     /// An object file, core dump or the like.
     #[error("an ELF file, but not an executable")]
     NotExecutable,
@@ -50,12 +64,26 @@ pub enum Problem {
     Dynamic(String),
 }
 
+impl ProgramError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.problem, Problem::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// Opens and checks a static executable.
 pub fn open(path: &Path) -> Result<File, ProgramError> {
     let open = || {
         let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(Problem::Directory);
+        }
+        if !metadata.is_file() {
             return Err(Problem::NotAFile);
+        }
+        if metadata.permissions().mode() & 0o111 == 0 {
+            return Err(Problem::NotAllowed);
         }
         let mut head = vec![0; HEAD];
         let mut length = 0;
@@ -66,7 +94,7 @@ pub fn open(path: &Path) -> Result<File, ProgramError> {
             }
         }
         head.truncate(length);
-        check(&head)?;
+        check(&head, metadata.len())?;
         Ok(file)
     };
     open().map_err(|problem| ProgramError {
@@ -75,21 +103,57 @@ pub fn open(path: &Path) -> Result<File, ProgramError> {
     })
 }
 
-fn check(head: &[u8]) -> Result<(), Problem> {
-    if head.starts_with(b"#!") {
-        return Err(Problem::Script);
+/// The names of architectures one may come across.
+fn architecture(machine: u16) -> String {
+    match machine {
+        3 => "32-bit x86".into(),
+        8 => "MIPS".into(),
+        20 | 21 => "PowerPC".into(),
+        22 => "s390x".into(),
+        40 => "32-bit ARM".into(),
+        62 => "x32".into(),
+        183 => "arm64".into(),
+        243 => "RISC-V".into(),
+        258 => "LoongArch".into(),
+        other => format!("ELF machine {other}"),
+    }
+}
+
+fn check(head: &[u8], length: u64) -> Result<(), Problem> {
+    if let Some(rest) = head.strip_prefix(b"#!") {
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or(rest);
+        let line = line.get(..line.len().min(120)).unwrap_or(line);
+        let interpreter = String::from_utf8_lossy(line).trim().to_owned();
+        return Err(Problem::Script(interpreter));
+    }
+    if !head.starts_with(b"\x7fELF") {
+        return Err(Problem::NotElf);
+    }
+    const HEADER: u64 = 64;
+    if length < HEADER {
+        return Err(Problem::Truncated {
+            length,
+            needed: HEADER,
+        });
     }
     // The class byte tells 32-bit executables apart before the header is read as 64-bit.
-    if head.starts_with(b"\x7fELF") && head.get(4) != Some(&elf::ELFCLASS64.0) {
-        return Err(Problem::Architecture);
+    let machine = match (head.get(5), head.get(18..20)) {
+        (Some(2), Some(&[high, low])) => u16::from_be_bytes([high, low]),
+        (_, Some(&[low, high])) => u16::from_le_bytes([low, high]),
+        _ => 0,
+    };
+    if head.get(4) != Some(&elf::ELFCLASS64.0) || machine != elf::EM_X86_64.0 {
+        return Err(Problem::Architecture(architecture(machine)));
     }
     let header = elf::FileHeader64::<LittleEndian>::parse(head).map_err(|_| Problem::NotElf)?;
     let endian = header.endian().map_err(|_| Problem::NotElf)?;
-    if header.e_machine(endian) != elf::EM_X86_64 {
-        return Err(Problem::Architecture);
-    }
     if !matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN) {
         return Err(Problem::NotExecutable);
+    }
+    let table = u64::from(header.e_phnum(endian)) * u64::from(header.e_phentsize(endian));
+    let needed = header.e_phoff(endian).saturating_add(table);
+    if needed > length {
+        return Err(Problem::Truncated { length, needed });
     }
     let programs = header
         .program_headers(endian, head)
@@ -102,6 +166,14 @@ fn check(head: &[u8]) -> Result<(), Problem> {
                 .flatten()
                 .unwrap_or_default();
             return Err(Problem::Dynamic(String::from_utf8_lossy(name).into_owned()));
+        }
+    }
+    for program in programs {
+        let needed = program
+            .p_offset(endian)
+            .saturating_add(program.p_filesz(endian));
+        if program.p_type(endian) == elf::PT_LOAD && needed > length {
+            return Err(Problem::Truncated { length, needed });
         }
     }
     if programs
@@ -123,6 +195,9 @@ mod tests {
     fn problem(content: &[u8]) -> String {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o755))
+            .unwrap();
         open(file.path()).map_or_else(|error| error.to_string(), |_| "accepted".into())
     }
 
@@ -135,20 +210,28 @@ mod tests {
             bytes
         };
         assert_eq!(problem(&good), "accepted");
-        assert!(problem(b"#!/bin/sh\n").contains("interpreter"));
+        assert!(problem(b"#!/bin/sh -e\n").contains("a script for /bin/sh -e:"));
         assert!(problem(b"text").contains("not an ELF"));
         assert!(problem(b"").contains("not an ELF"));
         assert!(problem(&changed(4, 1)).contains("architecture"));
-        assert!(problem(&changed(18, 183)).contains("architecture"));
+        assert!(problem(&changed(18, 183)).contains("architecture (arm64)"));
+        assert!(problem(&good[..40]).contains("truncated: it has 40 bytes"));
+        assert!(problem(&good[..100]).contains("truncated"));
+        assert!(problem(&good[..good.len() - 1]).contains("truncated"));
         assert!(problem(&changed(16, 4)).contains("not an executable"));
         assert!(problem(&changed(64, 3)).contains("dynamically linked"));
-        let missing = open(Path::new("/no/such/file")).unwrap_err().to_string();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let forbidden = open(file.path()).unwrap_err().to_string();
+        assert!(forbidden.contains("chmod +x"), "{forbidden}");
+        let missing = open(Path::new("/no/such/file")).unwrap_err();
+        assert!(missing.is_missing());
+        let missing = missing.to_string();
         assert!(missing.contains("/no/such/file: No such file"), "{missing}");
         assert!(
             open(Path::new("/"))
                 .unwrap_err()
                 .to_string()
-                .contains("not a regular file")
+                .contains("a directory")
         );
     }
 }

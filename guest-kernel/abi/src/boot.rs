@@ -66,6 +66,8 @@ pub struct BootInfo {
     pub hostname: [u8; 64],
     /// Read-only images, root first; the others are mounted over it in order.
     pub images: [ImageSlot; MAX_IMAGES],
+    /// Which system calls [`boot_flags::STRACE`] shows: UTF-8, as strace's `-e trace=`.
+    pub strace: BlobRange,
 }
 
 /// Most images of one guest.
@@ -147,7 +149,7 @@ const _: () = {
     assert!(offset_of!(BootInfo, args) == 48);
     assert!(offset_of!(BootInfo, entropy) == 128);
     assert!(size_of::<ImageSlot>() == 64);
-    assert!(size_of::<BootInfo>() == 288 + 64 * MAX_IMAGES);
+    assert!(size_of::<BootInfo>() == 304 + 64 * MAX_IMAGES);
     assert!(size_of::<RestoreInfo>() == 8 + 16 + 64 + 32 + 8);
     assert!(size_of::<SharedPage>() == 24);
 };

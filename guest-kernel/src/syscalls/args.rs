@@ -8,12 +8,63 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::marker::PhantomData;
 
+/// A system call as its arguments see it when they are shown.
+pub struct Call<'a> {
+    /// Who calls.
+    pub ctx: &'a Ctx,
+    /// All argument registers.
+    pub args: [u64; 6],
+    /// Which of them is shown.
+    pub index: usize,
+    /// How the call ended, once it has.
+    pub result: Option<Result<u64>>,
+}
+
+impl Call<'_> {
+    /// The argument `further` on from the one that is shown.
+    pub fn argument(&self, further: usize) -> u64 {
+        self.args.get(self.index + further).copied().unwrap_or(0)
+    }
+
+    /// The argument before the one that is shown.
+    pub fn before(&self) -> u64 {
+        let index = self.index.checked_sub(1);
+        index
+            .and_then(|index| self.args.get(index))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// The result of a call that went well.
+    pub fn value(&self) -> u64 {
+        match self.result {
+            Some(Ok(value)) => value,
+            _ => 0,
+        }
+    }
+}
+
+/// What an argument is about, for classes of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing in particular.
+    Plain,
+    /// The path of a file.
+    Path,
+    /// A descriptor.
+    Descriptor,
+}
+
 /// A value that can come out of an argument register, and be shown in a trace.
 pub trait Arg: Sized {
+    /// Whether the call writes what it points to, so that it can be shown only afterwards.
+    const OUT: bool = false;
+    /// What it is about.
+    const KIND: Kind = Kind::Plain;
     /// From the register, as C's conversion would.
     fn from_raw(raw: u64) -> Self;
     /// Appends it in strace's style.
-    fn trace(&self, ctx: &Ctx, out: &mut String);
+    fn trace(&self, call: &Call<'_>, out: &mut String);
 }
 
 macro_rules! integers {
@@ -22,7 +73,7 @@ macro_rules! integers {
             fn from_raw(raw: u64) -> Self {
                 raw as $t
             }
-            fn trace(&self, _: &Ctx, out: &mut String) {
+            fn trace(&self, _: &Call<'_>, out: &mut String) {
                 let _ = write!(out, "{self}");
             }
         }
@@ -35,10 +86,11 @@ integers!(i32, u32, i64, u64, usize);
 pub struct Fd(pub i32);
 
 impl Arg for Fd {
+    const KIND: Kind = Kind::Descriptor;
     fn from_raw(raw: u64) -> Self {
         Fd(raw as i32)
     }
-    fn trace(&self, _: &Ctx, out: &mut String) {
+    fn trace(&self, _: &Call<'_>, out: &mut String) {
         let _ = write!(out, "{}", self.0);
     }
 }
@@ -53,10 +105,11 @@ impl DirFd {
 }
 
 impl Arg for DirFd {
+    const KIND: Kind = Kind::Descriptor;
     fn from_raw(raw: u64) -> Self {
         DirFd(raw as i32)
     }
-    fn trace(&self, _: &Ctx, out: &mut String) {
+    fn trace(&self, _: &Call<'_>, out: &mut String) {
         let _ = match *self {
             DirFd::CWD => write!(out, "AT_FDCWD"),
             DirFd(fd) => write!(out, "{fd}"),
@@ -83,7 +136,7 @@ impl Arg for UserAddr {
     fn from_raw(raw: u64) -> Self {
         UserAddr(raw)
     }
-    fn trace(&self, _: &Ctx, out: &mut String) {
+    fn trace(&self, _: &Call<'_>, out: &mut String) {
         let _ = match self.0 {
             0 => write!(out, "NULL"),
             addr => write!(out, "{addr:#x}"),
@@ -145,8 +198,8 @@ impl<T> Arg for UserPtr<T> {
     fn from_raw(raw: u64) -> Self {
         UserPtr::new(raw)
     }
-    fn trace(&self, ctx: &Ctx, out: &mut String) {
-        self.addr.trace(ctx, out)
+    fn trace(&self, call: &Call<'_>, out: &mut String) {
+        self.addr.trace(call, out)
     }
 }
 
@@ -190,19 +243,20 @@ impl UserCStr {
 }
 
 impl Arg for UserCStr {
+    const KIND: Kind = Kind::Path;
     fn from_raw(raw: u64) -> Self {
         UserCStr(UserAddr(raw))
     }
-    fn trace(&self, ctx: &Ctx, out: &mut String) {
+    fn trace(&self, call: &Call<'_>, out: &mut String) {
         if self.0.is_null() {
             out.push_str("NULL");
             return;
         }
-        match self.read(ctx, PATH_MAX) {
+        match self.read(call.ctx, PATH_MAX) {
             Ok(bytes) => {
                 let _ = write!(out, "\"{}\"", bytes.escape_ascii());
             }
-            Err(_) => self.0.trace(ctx, out),
+            Err(_) => self.0.trace(call, out),
         }
     }
 }
@@ -215,8 +269,8 @@ impl Arg for ModeArg {
     fn from_raw(raw: u64) -> Self {
         ModeArg(raw as u32)
     }
-    fn trace(&self, _: &Ctx, out: &mut String) {
-        let _ = write!(out, "{:#o}", self.0);
+    fn trace(&self, _: &Call<'_>, out: &mut String) {
+        let _ = write!(out, "0{:02o}", self.0);
     }
 }
 
@@ -228,7 +282,7 @@ impl Arg for Flags {
     fn from_raw(raw: u64) -> Self {
         Flags(raw as u32)
     }
-    fn trace(&self, _: &Ctx, out: &mut String) {
+    fn trace(&self, _: &Call<'_>, out: &mut String) {
         let _ = write!(out, "{:#x}", self.0);
     }
 }
@@ -237,7 +291,7 @@ impl Arg for OpenFlags {
     fn from_raw(raw: u64) -> Self {
         OpenFlags::from_bits_retain(raw as u32)
     }
-    fn trace(&self, _: &Ctx, out: &mut String) {
+    fn trace(&self, _: &Call<'_>, out: &mut String) {
         out.push_str(match (self.writable(), self.readable()) {
             (true, true) => "O_RDWR",
             (true, false) => "O_WRONLY",

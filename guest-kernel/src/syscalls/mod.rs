@@ -10,37 +10,26 @@ pub mod mm;
 pub mod net;
 pub mod poll;
 pub mod signal;
+pub mod strace;
 pub mod table;
 pub mod task;
 pub mod time;
 
 use crate::arch::TrapFrame;
-use crate::errno::{Errno, Result};
+use crate::errno::Errno;
 use crate::task::{Ctx, Task};
-use alloc::string::String;
 use alloc::sync::Arc;
-use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, Ordering};
-use sprout_abi::hypercall::stream;
-
-static TRACE: AtomicBool = AtomicBool::new(false);
-
-/// Switches `--strace` output on or off.
-pub fn set_trace(on: bool) {
-    TRACE.store(on, Ordering::Relaxed);
-}
 
 /// Runs the system call in `frame` and leaves its result there.
 pub fn dispatch(task: Arc<Task>, frame: &mut TrapFrame) {
     counters::count_syscall();
     let ctx = Ctx::new(task);
     let number = frame.number();
-    let trace = TRACE.load(Ordering::Relaxed).then(|| {
-        let mut line = String::new();
-        let _ = write!(line, "[{}] ", ctx.task().tid());
-        table::trace(&ctx, number, frame.args(), &mut line);
-        line
-    });
+    let args = frame.args();
+    let entered = match strace::is_on() {
+        true => strace::enter(&ctx, number, args),
+        false => None,
+    };
     let result = table::call(&ctx, frame, number).unwrap_or(Err(Errno::ENOSYS));
     let result = if result == Err(Errno::EFAULT) && ctx.space().take_starved() {
         // The program's pointer is good; once there is room the call will be, too.
@@ -54,21 +43,12 @@ pub fn dispatch(task: Arc<Task>, frame: &mut TrapFrame) {
     if result == Err(Errno::ENOSYS) {
         counters::count_unimplemented(number);
     }
-    if let Some(line) = trace {
-        show(line, result);
+    if let Some(entered) = entered {
+        strace::leave(&ctx, number, args, &entered, result);
     }
     // Calls that replace the registers return the new value of the result register.
     frame.set_return(match result {
         Ok(value) => value,
         Err(errno) => errno.to_return(),
     });
-}
-
-fn show(mut line: String, result: Result<u64>) {
-    let _ = match result {
-        Ok(value) if value < 4096 => writeln!(line, " = {value}"),
-        Ok(value) => writeln!(line, " = {value:#x}"),
-        Err(errno) => writeln!(line, " = -1 {}", errno.name()),
-    };
-    let _ = crate::platform::console_write(stream::LOG, line.as_bytes());
 }

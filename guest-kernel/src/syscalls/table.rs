@@ -1,15 +1,17 @@
 //! The one table of system calls: number on x86-64 and on arm64 (`-`: not there), name, typed
 //! arguments, handler, and how far it goes. Dispatch, `--strace` and `docs/abi.md` come from it.
 
-use super::args::{Arg, DirFd, Fd, Flags, ModeArg, UserAddr, UserCStr, UserPtr};
+use super::args::{Arg, Call, DirFd, Fd, Flags, Kind, ModeArg, UserAddr, UserCStr, UserPtr};
+use super::strace::names::*;
+use super::strace::show::{self, *};
 use super::time::{TimeSpec, TimeVal};
 use super::{fs, io, ipc, misc, mm, net, poll, signal, task, time};
 use crate::arch::TrapFrame;
 use crate::errno::Result;
 use crate::fs::file::OpenFlags;
-use crate::task::signal::SigAction;
 use crate::task::{Ctx, SigInfo};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 /// How far an implementation goes.
@@ -23,8 +25,30 @@ pub enum Support {
     Refused(&'static str),
 }
 
-/// One row, for documentation.
-#[derive(Clone, Copy, Debug)]
+/// What a call returns, as far as a trace cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returns {
+    /// A number.
+    Number,
+    /// An address.
+    Address,
+    /// It does not.
+    Never,
+}
+
+/// One argument of a row.
+#[derive(Clone, Copy)]
+pub struct Argument {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub kind: Kind,
+    out: bool,
+    show: fn(&Call<'_>, &mut String),
+}
+
+/// One row, for documentation and traces.
+#[derive(Clone, Copy)]
 pub struct Row {
     /// Number on x86-64.
     pub x86_64: u64,
@@ -32,10 +56,50 @@ pub struct Row {
     pub aarch64: Option<u64>,
     /// Name.
     pub name: &'static str,
-    /// Argument names.
-    pub arguments: &'static [&'static str],
+    /// Its arguments.
+    pub arguments: &'static [Argument],
+    /// Path of the handler.
+    pub handler: &'static str,
+    /// What it returns.
+    pub returns: Returns,
     /// How far it goes.
     pub support: Support,
+}
+
+impl Row {
+    /// Appends the arguments from number `from` on, until one that is not written yet. Returns the
+    /// number of the first that was not shown.
+    pub fn show(&self, call: &Call<'_>, from: usize, out: &mut String) -> usize {
+        for (index, argument) in self.arguments.iter().enumerate().skip(from) {
+            let before = out.len();
+            if index > 0 && (index > from || from == 0) {
+                out.push_str(", ");
+            }
+            if argument.out && call.result.is_none() {
+                return index;
+            }
+            let start = out.len();
+            let call = Call { index, ..*call };
+            (argument.show)(&call, out);
+            if out.len() == start {
+                out.truncate(before);
+            }
+        }
+        self.arguments.len()
+    }
+}
+
+fn show_as<T: Arg>(call: &Call<'_>, out: &mut String) {
+    T::from_raw(call.argument(0)).trace(call, out);
+}
+
+macro_rules! returns {
+    () => {
+        Returns::Number
+    };
+    ($returns:ident) => {
+        Returns::$returns
+    };
 }
 
 macro_rules! arm_number {
@@ -49,15 +113,15 @@ macro_rules! arm_number {
 
 macro_rules! invoke {
     ($handler:path, $ctx:ident, $frame:ident, [frame], $($value:expr),*) => {
-        $handler($ctx, $frame, $($value),*)
+        $handler($ctx, $frame, $($value.into()),*)
     };
     ($handler:path, $ctx:ident, $frame:ident, [], $($value:expr),*) => {
-        $handler($ctx, $($value),*)
+        $handler($ctx, $($value.into()),*)
     };
 }
 
 macro_rules! syscalls {
-    ($([$x86:literal $arm:tt] $name:ident($($arg:ident: $type:ty),*)
+    ($([$x86:literal $arm:tt] $name:ident($($arg:ident: $type:ty),*) $(-> $returns:ident)?
         => $handler:path, $support:expr $(, $frame_marker:ident)?;)*) => {
         /// Every row, by x86-64 number.
         pub static ROWS: &[Row] = {
@@ -66,7 +130,14 @@ macro_rules! syscalls {
                 x86_64: $x86,
                 aarch64: arm_number!($arm),
                 name: stringify!($name),
-                arguments: &[$(stringify!($arg)),*],
+                arguments: &[$(Argument {
+                    name: stringify!($arg),
+                    kind: <$type as Arg>::KIND,
+                    out: <$type as Arg>::OUT,
+                    show: show_as::<$type>,
+                }),*],
+                handler: stringify!($handler),
+                returns: returns!($($returns)?),
                 support: $support,
             }),*]
         };
@@ -86,100 +157,79 @@ macro_rules! syscalls {
                 }
             })
         }
-
-        /// Appends `name(arguments)` in strace's style.
-        pub fn trace(ctx: &Ctx, number: u64, args: [u64; 6], out: &mut String) {
-            let mut raw = args.into_iter();
-            let mut next = || raw.next().unwrap_or(0);
-            match number {
-                $($x86 => {
-                    out.push_str(concat!(stringify!($name), "("));
-                    $(
-                        if !out.ends_with('(') {
-                            out.push_str(", ");
-                        }
-                        <$type as Arg>::from_raw(next()).trace(ctx, out);
-                    )*
-                    out.push(')');
-                })*
-                _ => {
-                    let _ = write!(out, "syscall_{number}({:#x})", next());
-                }
-            }
-        }
     };
 }
 
 syscalls! {
-    [0 63] read(fd: Fd, buffer: UserAddr, len: usize) => io::read, Full;
-    [1 64] write(fd: Fd, buffer: UserAddr, len: usize) => io::write, Full;
-    [2 -] open(path: UserCStr, flags: OpenFlags, mode: ModeArg) => fs::open, Full;
+    [0 63] read(fd: Fd, buffer: OutBytes, len: usize) => io::read, Full;
+    [1 64] write(fd: Fd, buffer: InBytes, len: usize) => io::write, Full;
+    [2 -] open(path: UserCStr, flags: OpenFlags, mode: CreateMode) => fs::open, Full;
     [3 57] close(fd: Fd) => fs::close, Full;
-    [4 -] stat(path: UserCStr, out: UserAddr) => fs::stat, Full;
-    [5 80] fstat(fd: Fd, out: UserAddr) => fs::fstat, Full;
-    [6 -] lstat(path: UserCStr, out: UserAddr) => fs::lstat, Full;
-    [7 -] poll(fds: UserPtr<poll::PollFd>, count: u32, timeout: i32) => poll::poll, Full;
-    [8 62] lseek(fd: Fd, offset: i64, whence: u32) => io::lseek, Full;
-    [9 222] mmap(addr: UserAddr, length: u64, prot: Flags, flags: Flags, fd: Fd, offset: u64) => mm::mmap, Full;
-    [10 226] mprotect(addr: UserAddr, length: u64, prot: Flags) => mm::mprotect, Full;
+    [4 -] stat(path: UserCStr, out: Out<Stat>) => fs::stat, Full;
+    [5 80] fstat(fd: Fd, out: Out<Stat>) => fs::fstat, Full;
+    [6 -] lstat(path: UserCStr, out: Out<Stat>) => fs::lstat, Full;
+    [7 -] poll(fds: PollIn, count: u32, timeout: i32) => poll::poll, Full;
+    [8 62] lseek(fd: Fd, offset: i64, whence: Named<Whence>) => io::lseek, Full;
+    [9 222] mmap(addr: UserAddr, length: u64, prot: Named<Prot>, flags: Named<MapFlags>, fd: Fd, offset: u64) -> Address => mm::mmap, Full;
+    [10 226] mprotect(addr: UserAddr, length: u64, prot: Named<Prot>) => mm::mprotect, Full;
     [11 215] munmap(addr: UserAddr, length: u64) => mm::munmap, Full;
-    [12 214] brk(addr: UserAddr) => mm::brk, Full;
-    [13 134] rt_sigaction(signal: i32, new: UserPtr<SigAction>, old: UserPtr<SigAction>, set_size: usize) => signal::rt_sigaction, Full;
-    [14 135] rt_sigprocmask(how: i32, new: UserPtr<u64>, old: UserPtr<u64>, set_size: usize) => signal::rt_sigprocmask, Full;
+    [12 214] brk(addr: UserAddr) -> Address => mm::brk, Full;
+    [13 134] rt_sigaction(signal: Signal, new: In<Action>, old: Out<Action>, set_size: usize) => signal::rt_sigaction, Full;
+    [14 135] rt_sigprocmask(how: Named<MaskHow>, new: In<SignalSet>, old: Out<SignalSet>, set_size: usize) => signal::rt_sigprocmask, Full;
     [15 139] rt_sigreturn() => signal::rt_sigreturn, Full, frame;
-    [16 29] ioctl(fd: Fd, request: Flags, arg: u64) => io::ioctl, Partial("terminals, FIONREAD, FIONBIO, FIOCLEX and what each kind of file knows");
-    [17 67] pread64(fd: Fd, buffer: UserAddr, len: usize, offset: i64) => io::pread64, Full;
-    [18 68] pwrite64(fd: Fd, buffer: UserAddr, len: usize, offset: i64) => io::pwrite64, Full;
-    [19 65] readv(fd: Fd, vector: UserAddr, count: usize) => io::readv, Full;
-    [20 66] writev(fd: Fd, vector: UserAddr, count: usize) => io::writev, Full;
-    [21 -] access(path: UserCStr, mode: Flags) => fs::access, Full;
-    [22 -] pipe(fds: UserPtr<[i32; 2]>) => ipc::pipe, Full;
+    [16 29] ioctl(fd: Fd, request: Named<IoctlRequest>, arg: Opaque) => io::ioctl, Partial("terminals, FIONREAD, FIONBIO, FIOCLEX and what each kind of file knows");
+    [17 67] pread64(fd: Fd, buffer: OutBytes, len: usize, offset: i64) => io::pread64, Full;
+    [18 68] pwrite64(fd: Fd, buffer: InBytes, len: usize, offset: i64) => io::pwrite64, Full;
+    [19 65] readv(fd: Fd, vector: OutVectors, count: usize) => io::readv, Full;
+    [20 66] writev(fd: Fd, vector: InVectors, count: usize) => io::writev, Full;
+    [21 -] access(path: UserCStr, mode: Named<AccessMode>) => fs::access, Full;
+    [22 -] pipe(fds: Out<TwoFds>) => ipc::pipe, Full;
     [23 -] select(count: i32, read: UserPtr<u64>, write: UserPtr<u64>, except: UserPtr<u64>, timeout: UserPtr<[i64; 2]>) => poll::select, Full;
     [24 124] sched_yield() => task::sched_yield, Full;
-    [25 216] mremap(addr: UserAddr, old_length: u64, new_length: u64, flags: Flags, new_addr: UserAddr) => mm::mremap, Partial("no MREMAP_DONTUNMAP");
-    [26 227] msync(addr: UserAddr, length: u64, flags: Flags) => mm::msync, Full;
+    [25 216] mremap(addr: UserAddr, old_length: u64, new_length: u64, flags: Named<RemapFlags>, new_addr: UserAddr) -> Address => mm::mremap, Partial("no MREMAP_DONTUNMAP");
+    [26 227] msync(addr: UserAddr, length: u64, flags: Named<SyncFlags>) => mm::msync, Full;
     [27 232] mincore(addr: UserAddr, length: u64, out: UserAddr) => mm::mincore, Full;
-    [28 233] madvise(addr: UserAddr, length: u64, advice: i32) => mm::madvise, Full;
+    [28 233] madvise(addr: UserAddr, length: u64, advice: Named<Advice>) => mm::madvise, Full;
     [32 23] dup(fd: Fd) => fs::dup, Full;
     [33 -] dup2(old: Fd, new: Fd) => fs::dup2, Full;
     [34 -] pause() => signal::pause, Full;
-    [35 101] nanosleep(wanted: UserPtr<TimeSpec>, left: UserPtr<TimeSpec>) => time::nanosleep, Full;
-    [36 102] getitimer(which: u32, out: UserPtr<[TimeVal; 2]>) => time::getitimer, Full;
+    [35 101] nanosleep(wanted: In<show::TimeSpec>, left: Out<show::TimeSpec>) => time::nanosleep, Full;
+    [36 102] getitimer(which: Named<IntervalTimer>, out: Out<ItimerVal>) => time::getitimer, Full;
     [37 -] alarm(seconds: u32) => time::alarm, Full;
-    [38 103] setitimer(which: u32, new: UserPtr<[TimeVal; 2]>, old: UserPtr<[TimeVal; 2]>) => time::setitimer, Partial("ITIMER_VIRTUAL counts what ITIMER_PROF does");
+    [38 103] setitimer(which: Named<IntervalTimer>, new: In<ItimerVal>, old: Out<ItimerVal>) => time::setitimer, Partial("ITIMER_VIRTUAL counts what ITIMER_PROF does");
     [39 172] getpid() => task::getpid, Full;
-    [40 71] sendfile(output: Fd, input: Fd, offset: UserPtr<i64>, count: usize) => io::sendfile, Full;
-    [41 198] socket(domain: i32, kind: i32, protocol: i32) => net::socket, Partial("AF_UNIX, AF_INET and AF_INET6 within the VM, NETLINK_ROUTE dumps");
-    [42 203] connect(fd: Fd, addr: UserAddr, len: u32) => net::connect, Full;
-    [43 202] accept(fd: Fd, addr: UserAddr, len: UserPtr<u32>) => net::accept, Full;
-    [44 206] sendto(fd: Fd, buffer: UserAddr, len: usize, flags: Flags, addr: UserAddr, addr_len: u32) => net::sendto, Partial("no MSG_OOB");
-    [45 207] recvfrom(fd: Fd, buffer: UserAddr, len: usize, flags: Flags, addr: UserAddr, addr_len: UserPtr<u32>) => net::recvfrom, Partial("no MSG_OOB");
-    [46 211] sendmsg(fd: Fd, message: UserPtr<net::MsgHdr>, flags: Flags) => net::sendmsg, Partial("SCM_RIGHTS and SCM_CREDENTIALS");
-    [47 212] recvmsg(fd: Fd, message: UserPtr<net::MsgHdr>, flags: Flags) => net::recvmsg, Partial("SCM_RIGHTS and SCM_CREDENTIALS");
-    [48 210] shutdown(fd: Fd, how: i32) => net::shutdown, Full;
-    [49 200] bind(fd: Fd, addr: UserAddr, len: u32) => net::bind, Full;
+    [40 71] sendfile(output: Fd, input: Fd, offset: In<Number64>, count: usize) => io::sendfile, Full;
+    [41 198] socket(domain: Named<Family>, kind: Named<SocketKind>, protocol: i32) => net::socket, Partial("AF_UNIX, AF_INET and AF_INET6 within the VM, NETLINK_ROUTE dumps");
+    [42 203] connect(fd: Fd, addr: InSocket, len: u32) => net::connect, Full;
+    [43 202] accept(fd: Fd, addr: OutSocket, len: Out<Number>) => net::accept, Full;
+    [44 206] sendto(fd: Fd, buffer: InBytes, len: usize, flags: Named<MessageFlags>, addr: InSocket, addr_len: u32) => net::sendto, Partial("no MSG_OOB");
+    [45 207] recvfrom(fd: Fd, buffer: OutBytes, len: usize, flags: Named<MessageFlags>, addr: OutSocket, addr_len: Out<Number>) => net::recvfrom, Partial("no MSG_OOB");
+    [46 211] sendmsg(fd: Fd, message: UserPtr<net::MsgHdr>, flags: Named<MessageFlags>) => net::sendmsg, Partial("SCM_RIGHTS and SCM_CREDENTIALS");
+    [47 212] recvmsg(fd: Fd, message: UserPtr<net::MsgHdr>, flags: Named<MessageFlags>) => net::recvmsg, Partial("SCM_RIGHTS and SCM_CREDENTIALS");
+    [48 210] shutdown(fd: Fd, how: Named<ShutdownHow>) => net::shutdown, Full;
+    [49 200] bind(fd: Fd, addr: InSocket, len: u32) => net::bind, Full;
     [50 201] listen(fd: Fd, backlog: i32) => net::listen, Full;
-    [51 204] getsockname(fd: Fd, addr: UserAddr, len: UserPtr<u32>) => net::getsockname, Full;
-    [52 205] getpeername(fd: Fd, addr: UserAddr, len: UserPtr<u32>) => net::getpeername, Full;
-    [53 199] socketpair(domain: i32, kind: i32, protocol: i32, fds: UserPtr<[i32; 2]>) => net::socketpair, Full;
-    [54 208] setsockopt(fd: Fd, level: i32, name: i32, value: UserAddr, len: i32) => net::setsockopt, Partial("most options are only remembered");
-    [55 209] getsockopt(fd: Fd, level: i32, name: i32, value: UserAddr, len: UserPtr<i32>) => net::getsockopt, Partial("most options are only remembered");
-    [56 220] clone(flags: u64, stack: UserAddr, parent_tid: UserAddr, child_tid: UserAddr, tls: u64) => task::clone, Partial("no namespaces, no pidfd"), frame;
+    [51 204] getsockname(fd: Fd, addr: OutSocket, len: Out<Number>) => net::getsockname, Full;
+    [52 205] getpeername(fd: Fd, addr: OutSocket, len: Out<Number>) => net::getpeername, Full;
+    [53 199] socketpair(domain: Named<Family>, kind: Named<SocketKind>, protocol: i32, fds: Out<TwoFds>) => net::socketpair, Full;
+    [54 208] setsockopt(fd: Fd, level: Named<OptionLevel>, name: i32, value: UserAddr, len: i32) => net::setsockopt, Partial("most options are only remembered");
+    [55 209] getsockopt(fd: Fd, level: Named<OptionLevel>, name: i32, value: UserAddr, len: UserPtr<i32>) => net::getsockopt, Partial("most options are only remembered");
+    [56 220] clone(flags: Named<CloneFlags>, stack: UserAddr, parent_tid: UserAddr, child_tid: UserAddr, tls: u64) => task::clone, Partial("no namespaces, no pidfd"), frame;
     [57 -] fork() => task::fork, Full, frame;
     [58 -] vfork() => task::vfork, Full, frame;
-    [59 221] execve(path: UserCStr, argv: UserPtr<u64>, envp: UserPtr<u64>) => task::execve, Full, frame;
-    [60 93] exit(status: i32) => task::exit, Full;
-    [61 260] wait4(pid: i32, status: UserPtr<u32>, options: Flags, usage: UserPtr<[u64; 18]>) => task::wait4, Full;
-    [62 129] kill(pid: i32, signal: i32) => signal::kill, Full;
-    [63 160] uname(out: UserPtr<[[u8; 65]; 6]>) => misc::uname, Full;
-    [72 25] fcntl(fd: Fd, command: i32, arg: u64) => fs::fcntl, Full;
-    [73 32] flock(fd: Fd, operation: i32) => fs::flock, Full;
+    [59 221] execve(path: UserCStr, argv: Strings, envp: Environment) => task::execve, Full, frame;
+    [60 93] exit(status: i32) -> Never => task::exit, Full;
+    [61 260] wait4(pid: i32, status: Out<WaitStatus>, options: Named<WaitOptions>, usage: UserPtr<[u64; 18]>) => task::wait4, Full;
+    [62 129] kill(pid: i32, signal: Signal) => signal::kill, Full;
+    [63 160] uname(out: Out<Uname>) => misc::uname, Full;
+    [72 25] fcntl(fd: Fd, command: Named<FcntlCommand>, arg: Opaque) => fs::fcntl, Full;
+    [73 32] flock(fd: Fd, operation: Named<LockOperation>) => fs::flock, Full;
     [74 82] fsync(fd: Fd) => io::fsync, Full;
     [75 83] fdatasync(fd: Fd) => io::fdatasync, Full;
     [76 45] truncate(path: UserCStr, size: i64) => fs::truncate, Full;
     [77 46] ftruncate(fd: Fd, size: i64) => fs::ftruncate, Full;
     [78 -] getdents(fd: Fd, buffer: UserAddr, size: u32) => fs::getdents, Full;
-    [79 17] getcwd(buffer: UserAddr, size: usize) => fs::getcwd, Full;
+    [79 17] getcwd(buffer: OutString, size: usize) => fs::getcwd, Full;
     [80 49] chdir(path: UserCStr) => fs::chdir, Full;
     [81 50] fchdir(fd: Fd) => fs::fchdir, Full;
     [82 -] rename(old: UserCStr, new: UserCStr) => fs::rename, Full;
@@ -189,16 +239,16 @@ syscalls! {
     [86 -] link(old: UserCStr, new: UserCStr) => fs::link, Full;
     [87 -] unlink(path: UserCStr) => fs::unlink, Full;
     [88 -] symlink(target: UserCStr, path: UserCStr) => fs::symlink, Full;
-    [89 -] readlink(path: UserCStr, buffer: UserAddr, size: usize) => fs::readlink, Full;
+    [89 -] readlink(path: UserCStr, buffer: OutBytes, size: usize) => fs::readlink, Full;
     [90 -] chmod(path: UserCStr, mode: ModeArg) => fs::chmod, Full;
     [91 52] fchmod(fd: Fd, mode: ModeArg) => fs::fchmod, Full;
     [92 -] chown(path: UserCStr, uid: u32, gid: u32) => fs::chown, Full;
     [93 55] fchown(fd: Fd, uid: u32, gid: u32) => fs::fchown, Full;
     [94 -] lchown(path: UserCStr, uid: u32, gid: u32) => fs::lchown, Full;
     [95 166] umask(mask: ModeArg) => fs::umask, Full;
-    [96 169] gettimeofday(out: UserPtr<TimeVal>, zone: UserPtr<[i32; 2]>) => time::gettimeofday, Full;
-    [97 163] getrlimit(resource: u32, limit: UserPtr<[u64; 2]>) => task::getrlimit, Full;
-    [98 165] getrusage(who: i32, usage: UserPtr<[u64; 18]>) => task::getrusage, Partial("CPU time and resident size");
+    [96 169] gettimeofday(out: Out<show::TimeVal>, zone: UserPtr<[i32; 2]>) => time::gettimeofday, Full;
+    [97 163] getrlimit(resource: Named<Resource>, limit: Out<Limits>) => task::getrlimit, Full;
+    [98 165] getrusage(who: Named<UsageWho>, usage: UserPtr<[u64; 18]>) => task::getrusage, Partial("CPU time and resident size");
     [99 179] sysinfo(out: UserPtr<[u64; 14]>) => misc::sysinfo, Full;
     [100 153] times(buffer: UserPtr<[u64; 4]>) => task::times, Full;
     [101 117] ptrace() => task::not_permitted, Refused("EPERM: no process may control another");
@@ -225,10 +275,10 @@ syscalls! {
     [124 156] getsid(pid: i32) => task::getsid, Full;
     [125 90] capget(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => task::capget, Full;
     [126 91] capset(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => task::capset, Partial("accepted; capabilities mean nothing inside the VM");
-    [127 136] rt_sigpending(set: UserPtr<u64>, set_size: usize) => signal::rt_sigpending, Full;
-    [128 137] rt_sigtimedwait(set: UserPtr<u64>, info: UserPtr<SigInfo>, timeout: UserPtr<TimeSpec>, set_size: usize) => signal::rt_sigtimedwait, Full;
-    [129 138] rt_sigqueueinfo(pid: i32, signal: i32, info: UserPtr<SigInfo>) => signal::rt_sigqueueinfo, Full;
-    [130 133] rt_sigsuspend(set: UserPtr<u64>, set_size: usize) => signal::rt_sigsuspend, Full;
+    [127 136] rt_sigpending(set: Out<SignalSet>, set_size: usize) => signal::rt_sigpending, Full;
+    [128 137] rt_sigtimedwait(set: In<SignalSet>, info: UserPtr<SigInfo>, timeout: In<show::TimeSpec>, set_size: usize) => signal::rt_sigtimedwait, Full;
+    [129 138] rt_sigqueueinfo(pid: i32, signal: Signal, info: UserPtr<SigInfo>) => signal::rt_sigqueueinfo, Full;
+    [130 133] rt_sigsuspend(set: In<SignalSet>, set_size: usize) => signal::rt_sigsuspend, Full;
     [131 132] sigaltstack(new: UserPtr<signal::StackT>, old: UserPtr<signal::StackT>) => signal::sigaltstack, Full, frame;
     [132 -] utime(path: UserCStr, times: UserAddr) => fs::utime, Full;
     [133 -] mknod(path: UserCStr, mode: ModeArg, device: u64) => fs::mknod, Full;
@@ -239,18 +289,18 @@ syscalls! {
     [141 140] setpriority(which: i32, who: i32, nice: i32) => task::setpriority, Partial("accepted, not kept");
     [142 118] sched_setparam(tid: i32, param: UserPtr<i32>) => task::sched_setparam, Full;
     [143 121] sched_getparam(tid: i32, param: UserPtr<i32>) => task::sched_getparam, Full;
-    [144 119] sched_setscheduler(tid: i32, policy: i32, param: UserPtr<i32>) => task::sched_setscheduler, Partial("no real-time policies");
+    [144 119] sched_setscheduler(tid: i32, policy: Named<Policy>, param: UserPtr<i32>) => task::sched_setscheduler, Partial("no real-time policies");
     [145 120] sched_getscheduler(tid: i32) => task::sched_getscheduler, Full;
-    [146 125] sched_get_priority_max(policy: i32) => task::sched_priority_max, Full;
-    [147 126] sched_get_priority_min(policy: i32) => task::sched_priority_min, Full;
+    [146 125] sched_get_priority_max(policy: Named<Policy>) => task::sched_priority_max, Full;
+    [147 126] sched_get_priority_min(policy: Named<Policy>) => task::sched_priority_min, Full;
     [148 127] sched_rr_get_interval(tid: i32, interval: UserPtr<TimeSpec>) => task::sched_rr_get_interval, Full;
     [149 228] mlock(addr: UserAddr, length: u64) => mm::mlock, Full;
     [150 229] munlock(addr: UserAddr, length: u64) => mm::munlock, Full;
     [151 230] mlockall(flags: Flags) => mm::mlockall, Full;
     [152 231] munlockall() => mm::munlockall, Full;
-    [157 167] prctl(operation: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => task::prctl, Partial("names, dumpable, death signal, no_new_privs and reads");
-    [158 -] arch_prctl(operation: u32, addr: u64) => task::arch_prctl, Full;
-    [160 164] setrlimit(resource: u32, limit: UserPtr<[u64; 2]>) => task::setrlimit, Full;
+    [157 167] prctl(operation: Named<Prctl>, arg2: Opaque, arg3: Opaque, arg4: Opaque, arg5: Opaque) => task::prctl, Partial("names, dumpable, death signal, no_new_privs and reads");
+    [158 -] arch_prctl(operation: Named<ArchPrctl>, addr: Opaque) => task::arch_prctl, Full;
+    [160 164] setrlimit(resource: Named<Resource>, limit: In<Limits>) => task::setrlimit, Full;
     [161 51] chroot(path: UserCStr) => fs::chroot, Full;
     [162 81] sync() => io::sync, Full;
     [164 170] settimeofday(value: UserPtr<TimeVal>, zone: UserAddr) => time::settimeofday, Full;
@@ -273,9 +323,9 @@ syscalls! {
     [197 14] removexattr(path: UserCStr, name: UserCStr) => fs::removexattr, Refused("EOPNOTSUPP: no extended attributes");
     [198 15] lremovexattr(path: UserCStr, name: UserCStr) => fs::lremovexattr, Refused("EOPNOTSUPP: no extended attributes");
     [199 16] fremovexattr(fd: Fd, name: UserCStr) => fs::fremovexattr, Refused("EOPNOTSUPP: no extended attributes");
-    [200 130] tkill(tid: i32, signal: i32) => signal::tkill, Full;
+    [200 130] tkill(tid: i32, signal: Signal) => signal::tkill, Full;
     [201 -] time(out: UserPtr<i64>) => time::time, Full;
-    [202 98] futex(addr: UserAddr, operation: i32, value: u32, timeout: UserPtr<TimeSpec>, second: UserAddr, value3: u32) => task::futex, Partial("no priority inheritance");
+    [202 98] futex(addr: UserAddr, operation: Named<FutexOperation>, value: u32, timeout: In<show::TimeSpec>, second: UserAddr, value3: u32) => task::futex, Partial("no priority inheritance");
     [203 122] sched_setaffinity(tid: i32, size: u32, mask: UserAddr) => task::sched_setaffinity, Full;
     [204 123] sched_getaffinity(tid: i32, size: u32, mask: UserAddr) => task::sched_getaffinity, Full;
     [213 -] epoll_create(size: i32) => poll::epoll_create, Full;
@@ -283,96 +333,100 @@ syscalls! {
     [218 96] set_tid_address(addr: UserAddr) => task::set_tid_address, Full;
     [219 128] restart_syscall() => signal::restart_syscall, Full;
     [221 223] fadvise64(fd: Fd, offset: i64, len: i64, advice: i32) => io::fadvise64, Full;
-    [222 107] timer_create(clock: i32, event: UserPtr<time::SigEvent>, id: UserPtr<u32>) => time::timer_create, Full;
-    [223 110] timer_settime(id: u32, flags: Flags, new: UserPtr<[TimeSpec; 2]>, old: UserPtr<[TimeSpec; 2]>) => time::timer_settime, Full;
-    [224 108] timer_gettime(id: u32, out: UserPtr<[TimeSpec; 2]>) => time::timer_gettime, Full;
+    [222 107] timer_create(clock: Named<Clock>, event: UserPtr<time::SigEvent>, id: UserPtr<u32>) => time::timer_create, Full;
+    [223 110] timer_settime(id: u32, flags: Named<TimerFlags>, new: In<ItimerSpec>, old: Out<ItimerSpec>) => time::timer_settime, Full;
+    [224 108] timer_gettime(id: u32, out: Out<ItimerSpec>) => time::timer_gettime, Full;
     [225 109] timer_getoverrun(id: u32) => time::timer_getoverrun, Full;
     [226 111] timer_delete(id: u32) => time::timer_delete, Full;
-    [227 112] clock_settime(clock: i32, value: UserPtr<TimeSpec>) => time::clock_settime, Full;
-    [228 113] clock_gettime(clock: i32, out: UserPtr<TimeSpec>) => time::clock_gettime, Full;
-    [229 114] clock_getres(clock: i32, out: UserPtr<TimeSpec>) => time::clock_getres, Full;
-    [230 115] clock_nanosleep(clock: i32, flags: Flags, wanted: UserPtr<TimeSpec>, left: UserPtr<TimeSpec>) => time::clock_nanosleep, Full;
-    [231 94] exit_group(status: i32) => task::exit_group, Full;
-    [232 -] epoll_wait(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: i32) => poll::epoll_wait, Full;
-    [233 21] epoll_ctl(epoll: Fd, operation: i32, fd: Fd, event: UserPtr<poll::EpollEvent>) => poll::epoll_ctl, Full;
-    [234 131] tgkill(tgid: i32, tid: i32, signal: i32) => signal::tgkill, Full;
+    [227 112] clock_settime(clock: Named<Clock>, value: In<show::TimeSpec>) => time::clock_settime, Full;
+    [228 113] clock_gettime(clock: Named<Clock>, out: Out<show::TimeSpec>) => time::clock_gettime, Full;
+    [229 114] clock_getres(clock: Named<Clock>, out: Out<show::TimeSpec>) => time::clock_getres, Full;
+    [230 115] clock_nanosleep(clock: Named<Clock>, flags: Named<TimerFlags>, wanted: In<show::TimeSpec>, left: Out<show::TimeSpec>) => time::clock_nanosleep, Full;
+    [231 94] exit_group(status: i32) -> Never => task::exit_group, Full;
+    [232 -] epoll_wait(epoll: Fd, events: EventsOut, max: i32, timeout: i32) => poll::epoll_wait, Full;
+    [233 21] epoll_ctl(epoll: Fd, operation: Named<EpollOperation>, fd: Fd, event: In<EpollEvent>) => poll::epoll_ctl, Full;
+    [234 131] tgkill(tgid: i32, tid: i32, signal: Signal) => signal::tgkill, Full;
     [235 -] utimes(path: UserCStr, times: UserAddr) => fs::utimes, Full;
-    [247 95] waitid(kind: u32, id: u32, info: UserPtr<SigInfo>, options: Flags, usage: UserPtr<[u64; 18]>) => task::waitid, Full;
+    [247 95] waitid(kind: Named<IdType>, id: u32, info: UserPtr<SigInfo>, options: Named<WaitOptions>, usage: UserPtr<[u64; 18]>) => task::waitid, Full;
     [253 -] inotify_init() => fs::inotify_init, Full;
     [254 27] inotify_add_watch(fd: Fd, path: UserCStr, events: Flags) => fs::inotify_add_watch, Full;
     [255 28] inotify_rm_watch(fd: Fd, watch: i32) => fs::inotify_rm_watch, Full;
-    [257 56] openat(dirfd: DirFd, path: UserCStr, flags: OpenFlags, mode: ModeArg) => fs::openat, Full;
+    [257 56] openat(dirfd: DirFd, path: UserCStr, flags: OpenFlags, mode: CreateMode) => fs::openat, Full;
     [258 34] mkdirat(dirfd: DirFd, path: UserCStr, mode: ModeArg) => fs::mkdirat, Full;
     [259 33] mknodat(dirfd: DirFd, path: UserCStr, mode: ModeArg, device: u64) => fs::mknodat, Full;
-    [260 54] fchownat(dirfd: DirFd, path: UserCStr, uid: u32, gid: u32, flags: Flags) => fs::fchownat, Full;
+    [260 54] fchownat(dirfd: DirFd, path: UserCStr, uid: u32, gid: u32, flags: Named<AtFlags>) => fs::fchownat, Full;
     [261 -] futimesat(dirfd: DirFd, path: UserCStr, times: UserAddr) => fs::futimesat, Full;
-    [262 79] newfstatat(dirfd: DirFd, path: UserCStr, out: UserAddr, flags: Flags) => fs::newfstatat, Full;
-    [263 35] unlinkat(dirfd: DirFd, path: UserCStr, flags: Flags) => fs::unlinkat, Full;
+    [262 79] newfstatat(dirfd: DirFd, path: UserCStr, out: Out<Stat>, flags: Named<AtFlags>) => fs::newfstatat, Full;
+    [263 35] unlinkat(dirfd: DirFd, path: UserCStr, flags: Named<AtFlags>) => fs::unlinkat, Full;
     [264 38] renameat(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr) => fs::renameat, Full;
-    [265 37] linkat(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Flags) => fs::linkat, Full;
+    [265 37] linkat(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Named<AtFlags>) => fs::linkat, Full;
     [266 36] symlinkat(target: UserCStr, dirfd: DirFd, path: UserCStr) => fs::symlinkat, Full;
-    [267 78] readlinkat(dirfd: DirFd, path: UserCStr, buffer: UserAddr, size: usize) => fs::readlinkat, Full;
+    [267 78] readlinkat(dirfd: DirFd, path: UserCStr, buffer: OutBytes, size: usize) => fs::readlinkat, Full;
     [268 53] fchmodat(dirfd: DirFd, path: UserCStr, mode: ModeArg) => fs::fchmodat, Full;
-    [269 48] faccessat(dirfd: DirFd, path: UserCStr, mode: Flags) => fs::faccessat, Full;
+    [269 48] faccessat(dirfd: DirFd, path: UserCStr, mode: Named<AccessMode>) => fs::faccessat, Full;
     [270 72] pselect6(count: i32, read: UserPtr<u64>, write: UserPtr<u64>, except: UserPtr<u64>, timeout: UserPtr<[i64; 2]>, mask: UserPtr<[u64; 2]>) => poll::pselect6, Full;
-    [271 73] ppoll(fds: UserPtr<poll::PollFd>, count: u32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::ppoll, Full;
+    [271 73] ppoll(fds: PollIn, count: u32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::ppoll, Full;
     [272 97] unshare(flags: Flags) => task::unshare, Partial("descriptors only; no namespaces");
     [273 99] set_robust_list(head: UserAddr, len: usize) => task::set_robust_list, Full;
     [274 100] get_robust_list(tid: i32, head: UserPtr<u64>, len: UserPtr<u64>) => task::get_robust_list, Full;
-    [275 76] splice(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Flags) => io::splice, Full;
-    [276 77] tee(input: Fd, output: Fd, count: usize, flags: Flags) => io::tee, Full;
+    [275 76] splice(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Named<SpliceFlags>) => io::splice, Full;
+    [276 77] tee(input: Fd, output: Fd, count: usize, flags: Named<SpliceFlags>) => io::tee, Full;
     [277 84] sync_file_range(fd: Fd, offset: i64, len: i64, flags: Flags) => io::sync_file_range, Full;
-    [278 75] vmsplice(fd: Fd, vector: UserAddr, count: usize, flags: Flags) => io::vmsplice, Full;
-    [280 88] utimensat(dirfd: DirFd, path: UserCStr, times: UserAddr, flags: Flags) => fs::utimensat, Full;
-    [281 22] epoll_pwait(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: i32, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait, Full;
+    [278 75] vmsplice(fd: Fd, vector: InVectors, count: usize, flags: Named<SpliceFlags>) => io::vmsplice, Full;
+    [280 88] utimensat(dirfd: DirFd, path: UserCStr, times: UserAddr, flags: Named<AtFlags>) => fs::utimensat, Full;
+    [281 22] epoll_pwait(epoll: Fd, events: EventsOut, max: i32, timeout: i32, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait, Full;
     [282 -] signalfd(fd: i32, mask: UserPtr<u64>, size: usize) => ipc::signalfd, Full;
-    [283 85] timerfd_create(clock: i32, flags: Flags) => ipc::timerfd_create, Full;
+    [283 85] timerfd_create(clock: Named<Clock>, flags: Named<TimerfdFlags>) => ipc::timerfd_create, Full;
     [284 -] eventfd(initial: u32) => ipc::eventfd, Full;
-    [285 47] fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => fs::fallocate, Full;
-    [286 86] timerfd_settime(fd: Fd, flags: Flags, new: UserPtr<ipc::ItimerSpec>, old: UserPtr<ipc::ItimerSpec>) => ipc::timerfd_settime, Full;
-    [287 87] timerfd_gettime(fd: Fd, current: UserPtr<ipc::ItimerSpec>) => ipc::timerfd_gettime, Full;
-    [288 242] accept4(fd: Fd, addr: UserAddr, len: UserPtr<u32>, flags: Flags) => net::accept4, Full;
-    [289 74] signalfd4(fd: i32, mask: UserPtr<u64>, size: usize, flags: Flags) => ipc::signalfd4, Full;
-    [290 19] eventfd2(initial: u32, flags: Flags) => ipc::eventfd2, Full;
-    [291 20] epoll_create1(flags: Flags) => poll::epoll_create1, Full;
+    [285 47] fallocate(fd: Fd, mode: Named<AllocateMode>, offset: i64, len: i64) => fs::fallocate, Full;
+    [286 86] timerfd_settime(fd: Fd, flags: Named<TimerFlags>, new: In<ItimerSpec>, old: Out<ItimerSpec>) => ipc::timerfd_settime, Full;
+    [287 87] timerfd_gettime(fd: Fd, current: Out<ItimerSpec>) => ipc::timerfd_gettime, Full;
+    [288 242] accept4(fd: Fd, addr: OutSocket, len: Out<Number>, flags: Named<SocketKind>) => net::accept4, Full;
+    [289 74] signalfd4(fd: i32, mask: In<SignalSet>, size: usize, flags: Named<SignalfdFlags>) => ipc::signalfd4, Full;
+    [290 19] eventfd2(initial: u32, flags: Named<EventFlags>) => ipc::eventfd2, Full;
+    [291 20] epoll_create1(flags: Named<EpollFlags>) => poll::epoll_create1, Full;
     [292 24] dup3(old: Fd, new: Fd, flags: OpenFlags) => fs::dup3, Full;
-    [293 59] pipe2(fds: UserPtr<[i32; 2]>, flags: Flags) => ipc::pipe2, Full;
-    [294 26] inotify_init1(flags: Flags) => fs::inotify_init1, Full;
-    [295 69] preadv(fd: Fd, vector: UserAddr, count: usize, offset: i64) => io::preadv, Full;
-    [296 70] pwritev(fd: Fd, vector: UserAddr, count: usize, offset: i64) => io::pwritev, Full;
-    [297 240] rt_tgsigqueueinfo(tgid: i32, tid: i32, signal: i32, info: UserPtr<SigInfo>) => signal::rt_tgsigqueueinfo, Full;
-    [299 243] recvmmsg(fd: Fd, messages: UserPtr<net::MmsgHdr>, count: u32, flags: Flags, timeout: UserPtr<TimeSpec>) => net::recvmmsg, Full;
-    [302 261] prlimit64(pid: i32, resource: u32, new: UserPtr<[u64; 2]>, old: UserPtr<[u64; 2]>) => task::prlimit64, Full;
+    [293 59] pipe2(fds: Out<TwoFds>, flags: Named<PipeFlags>) => ipc::pipe2, Full;
+    [294 26] inotify_init1(flags: Named<InotifyFlags>) => fs::inotify_init1, Full;
+    [295 69] preadv(fd: Fd, vector: OutVectors, count: usize, offset: i64) => io::preadv, Full;
+    [296 70] pwritev(fd: Fd, vector: InVectors, count: usize, offset: i64) => io::pwritev, Full;
+    [297 240] rt_tgsigqueueinfo(tgid: i32, tid: i32, signal: Signal, info: UserPtr<SigInfo>) => signal::rt_tgsigqueueinfo, Full;
+    [299 243] recvmmsg(fd: Fd, messages: UserPtr<net::MmsgHdr>, count: u32, flags: Named<MessageFlags>, timeout: UserPtr<TimeSpec>) => net::recvmmsg, Full;
+    [302 261] prlimit64(pid: i32, resource: Named<Resource>, new: In<Limits>, old: Out<Limits>) => task::prlimit64, Full;
     [306 267] syncfs(fd: Fd) => io::syncfs, Full;
-    [307 269] sendmmsg(fd: Fd, messages: UserPtr<net::MmsgHdr>, count: u32, flags: Flags) => net::sendmmsg, Full;
+    [307 269] sendmmsg(fd: Fd, messages: UserPtr<net::MmsgHdr>, count: u32, flags: Named<MessageFlags>) => net::sendmmsg, Full;
     [309 168] getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => task::getcpu, Full;
     [315 275] sched_getattr(tid: i32, attributes: UserAddr, size: u32, flags: Flags) => task::sched_getattr, Full;
-    [316 276] renameat2(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Flags) => fs::renameat2, Full;
-    [318 278] getrandom(buffer: UserAddr, len: usize, flags: Flags) => misc::getrandom, Full;
-    [319 279] memfd_create(name: UserCStr, flags: Flags) => fs::memfd_create, Full;
-    [322 281] execveat(dirfd: DirFd, path: UserCStr, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => task::execveat, Full, frame;
+    [316 276] renameat2(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Named<RenameFlags>) => fs::renameat2, Full;
+    [318 278] getrandom(buffer: OutBytes, len: usize, flags: Named<RandomFlags>) => misc::getrandom, Full;
+    [319 279] memfd_create(name: UserCStr, flags: Named<MemfdFlags>) => fs::memfd_create, Full;
+    [322 281] execveat(dirfd: DirFd, path: UserCStr, argv: Strings, envp: Environment, flags: Named<AtFlags>) => task::execveat, Full, frame;
     [324 283] membarrier(command: i32, flags: Flags, cpu: i32) => mm::membarrier, Full;
     [326 285] copy_file_range(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Flags) => io::copy_file_range, Full;
-    [327 286] preadv2(fd: Fd, vector: UserAddr, count: usize, offset: i64, high: u64, flags: Flags) => io::preadv2, Full;
-    [328 287] pwritev2(fd: Fd, vector: UserAddr, count: usize, offset: i64, high: u64, flags: Flags) => io::pwritev2, Full;
-    [332 291] statx(dirfd: DirFd, path: UserCStr, flags: Flags, mask: Flags, out: UserAddr) => fs::statx, Full;
+    [327 286] preadv2(fd: Fd, vector: OutVectors, count: usize, offset: i64, high: u64, flags: Flags) => io::preadv2, Full;
+    [328 287] pwritev2(fd: Fd, vector: InVectors, count: usize, offset: i64, high: u64, flags: Flags) => io::pwritev2, Full;
+    [332 291] statx(dirfd: DirFd, path: UserCStr, flags: Named<AtFlags>, mask: Named<StatxMask>, out: UserAddr) => fs::statx, Full;
     [334 293] rseq() => task::not_offered, Refused("ENOSYS: C libraries go on without");
     [425 425] io_uring_setup() => task::not_offered, Refused("ENOSYS: programs fall back to epoll");
     [426 426] io_uring_enter() => task::not_offered, Refused("ENOSYS");
     [427 427] io_uring_register() => task::not_offered, Refused("ENOSYS");
-    [435 435] clone3(args: UserPtr<task::Clone3>, size: usize) => task::clone3, Partial("no namespaces, no pidfd, no chosen ids"), frame;
-    [436 436] close_range(first: u32, last: u32, flags: Flags) => fs::close_range, Full;
+    [435 435] clone3(args: In<CloneArgs>, size: usize) => task::clone3, Partial("no namespaces, no pidfd, no chosen ids"), frame;
+    [436 436] close_range(first: u32, last: u32, flags: Named<CloseRangeFlags>) => fs::close_range, Full;
     [437 437] openat2(dirfd: DirFd, path: UserCStr, how: UserAddr, size: usize) => fs::openat2, Full;
-    [439 439] faccessat2(dirfd: DirFd, path: UserCStr, mode: Flags, flags: Flags) => fs::faccessat2, Full;
-    [441 441] epoll_pwait2(epoll: Fd, events: UserPtr<poll::EpollEvent>, max: i32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait2, Full;
-    [452 452] fchmodat2(dirfd: DirFd, path: UserCStr, mode: ModeArg, flags: Flags) => fs::fchmodat2, Full;
+    [439 439] faccessat2(dirfd: DirFd, path: UserCStr, mode: Named<AccessMode>, flags: Named<AccessFlags>) => fs::faccessat2, Full;
+    [441 441] epoll_pwait2(epoll: Fd, events: EventsOut, max: i32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::epoll_pwait2, Full;
+    [452 452] fchmodat2(dirfd: DirFd, path: UserCStr, mode: ModeArg, flags: Named<AtFlags>) => fs::fchmodat2, Full;
+}
+
+/// The row of a system call.
+pub fn row(number: u64) -> Option<&'static Row> {
+    let index = ROWS.binary_search_by_key(&number, |row| row.x86_64).ok()?;
+    ROWS.get(index)
 }
 
 /// Name of a system call.
 pub fn name(number: u64) -> Option<&'static str> {
-    ROWS.iter()
-        .find(|row| row.x86_64 == number)
-        .map(|row| row.name)
+    row(number).map(|row| row.name)
 }
 
 /// The ABI page of the documentation, in Markdown.
@@ -392,7 +446,8 @@ pub fn markdown() -> String {
             Support::Partial(note) => alloc::format!("partial: {note}"),
             Support::Refused(note) => alloc::format!("refused: {note}"),
         };
-        let arguments = row.arguments.join(", ");
+        let names: Vec<&str> = row.arguments.iter().map(|argument| argument.name).collect();
+        let arguments = names.join(", ");
         let _ = writeln!(
             out,
             "| {} | {arm} | `{}({arguments})` | {support} |",

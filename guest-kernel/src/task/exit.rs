@@ -27,6 +27,7 @@ pub fn exit_process(process: &Process, status: ExitStatus) {
 
 /// Ends the calling thread, and its process with the last one.
 pub fn exit_thread(task: Arc<Task>) -> ! {
+    crate::syscalls::strace::exited(&task);
     let process = task.process().clone();
     let space = process.space();
     release_thread(&task, &space);

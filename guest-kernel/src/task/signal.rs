@@ -7,6 +7,7 @@
 
 use crate::arch::{self, TrapFrame};
 use crate::errno::Errno;
+use crate::syscalls::strace;
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::{RunState, Task};
 use crate::task::{exit, sched};
@@ -562,6 +563,7 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
         let Some(info) = take_from(task, !mask) else {
             break;
         };
+        strace::signal(task, &info);
         let signal = info.signal();
         let action = {
             let mut shared = task.process().signals.lock();
@@ -669,6 +671,7 @@ pub fn finish_interrupted(frame: &mut TrapFrame) {
 
 fn stop(task: &Arc<Task>, info: &SigInfo) {
     let signal = info.signal();
+    strace::stopped(task, signal);
     let process = task.process();
     {
         let mut shared = process.signals.lock();

@@ -2,6 +2,7 @@
 
 use crate::fs::devfs;
 use crate::platform;
+use crate::syscalls::strace;
 use crate::task::process;
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::timers;
@@ -12,6 +13,7 @@ use sprout_abi::hypercall::{event, wait_flags};
 
 /// Waits in the host for something to do.
 pub fn idle() {
+    strace::before_idle();
     let deadline = timers::next_deadline().unwrap_or(u64::MAX);
     let in_channel = !devfs::channel_queue().is_empty();
     let mut interest = event::TIMER | event::SIGNAL | event::RESTORED;
@@ -87,7 +89,11 @@ fn restored() {
         crate::random::reseed(&info.entropy);
         crate::time::set_base(info.clock);
         crate::ipc::timerfd::realtime_was_set();
-        crate::syscalls::set_trace(info.flags & sprout_abi::boot::boot_flags::STRACE != 0);
+        if info.flags & sprout_abi::boot::boot_flags::STRACE == 0 {
+            strace::stop();
+        } else if !strace::is_on() {
+            let _ = strace::start("all");
+        }
         // What remembers its process id, as OpenSSL's generators do, must see that it is a copy.
         if let Some(init) = process::find(process::init_pid()) {
             process::renumber(&init, init_pid_of(info.generation));
@@ -115,7 +121,7 @@ mod boot {
     use crate::mm::{self, AddressSpace};
     use crate::platform;
     use crate::sync::{Lock, Rank};
-    use crate::syscalls::misc;
+    use crate::syscalls::{misc, strace};
     use crate::task::exec::{self, Program};
     use crate::task::{Process, process, sched};
     use crate::tty;
@@ -130,6 +136,8 @@ mod boot {
     const CANNOT_RUN: u8 = 126;
     /// The same, when it is not there.
     const NOT_FOUND: u8 = 127;
+    /// A command line that can't be meant.
+    const BAD_USAGE: u8 = 2;
     /// Where standard streams that are terminals come from.
     const CONSOLE: &[u8] = b"/dev/console";
 
@@ -138,7 +146,6 @@ mod boot {
         mm::frame::init(info.free_start, info.ram_size);
         crate::random::reseed(&info.entropy);
         crate::time::set_base(info.clock);
-        crate::syscalls::set_trace(info.flags & boot_flags::STRACE != 0);
         misc::set_host_name(until_nul(&info.hostname));
         crate::syscalls::fs::show_processes();
         tty::serve();
@@ -169,6 +176,14 @@ mod boot {
     }
 
     fn first_task(info: &'static BootInfo) -> Result<Arc<crate::task::Task>, (String, u8)> {
+        if info.flags & boot_flags::STRACE != 0 {
+            let filter = mm::boot_slice(info.strace.gpa, info.strace.len);
+            let filter = match filter {
+                b"" => "all".into(),
+                filter => String::from_utf8_lossy(filter),
+            };
+            strace::start(&filter).map_err(|error| (format!("--strace: {error}"), BAD_USAGE))?;
+        }
         let internal = |what: &str, error: Errno| (format!("{what}: {}", error.name()), CANNOT_RUN);
         let count = (info.image_count as usize).min(info.images.len());
         let images: Vec<ImageAt<'_>> = info.images[..count]

@@ -153,6 +153,7 @@ pub fn boot(kernel: &Kernel) -> Vm {
         images: vec![],
         program,
         flags: 0,
+        strace: "all".into(),
         hostname: "test".into(),
     };
     Shell::new().unwrap().boot(&config).unwrap()

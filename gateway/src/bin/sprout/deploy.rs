@@ -164,6 +164,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         images,
         program,
         flags: boot_flags::CHANNEL | strace,
+        strace: "all".into(),
         hostname: args.name.clone(),
     };
     let mut vm = boot(&config, &args.warmup)?;

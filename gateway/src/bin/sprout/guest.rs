@@ -49,7 +49,9 @@ impl GuestArgs {
     /// The sentry to boot.
     pub fn kernel(&self) -> anyhow::Result<Kernel> {
         Ok(match &self.kernel {
-            Some(path) => Kernel::from_file(path)?,
+            Some(path) => {
+                Kernel::from_file(path).with_context(|| format!("--kernel {}", path.display()))?
+            }
             None => Kernel::embedded()?,
         })
     }
@@ -110,6 +112,7 @@ impl GuestArgs {
                 cwd,
             },
             flags,
+            strace: "all".into(),
             hostname: "sprout".into(),
         })
     }

@@ -15,6 +15,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sprout_vmm::program::ProgramError;
 
 /// Runs functions and programs in micro-VMs that start from snapshots.
 #[derive(Debug, Parser)]
@@ -77,6 +78,11 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|error| {
         // That nobody reads it changes nothing.
         let _ = writeln!(std::io::stderr(), "sprout: {error:#}");
-        ExitCode::from(125)
+        // As shells have it, and `env`, `timeout` and container engines after them.
+        match error.downcast_ref::<ProgramError>() {
+            Some(program) if program.is_missing() => ExitCode::from(127),
+            Some(_) => ExitCode::from(126),
+            None => ExitCode::from(125),
+        }
     })
 }

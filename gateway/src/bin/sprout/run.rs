@@ -20,9 +20,16 @@ const TIMED_OUT: u8 = 124;
 /// Arguments of `sprout run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print each system call to standard error
-    #[arg(long)]
-    strace: bool,
+    /// Print system calls and signals to standard error as strace does; FILTER as its `-e trace=`:
+    /// open,read or %file, %network, %memory, %process, %signal, %desc, or !futex
+    #[arg(
+        long,
+        value_name = "FILTER",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all"
+    )]
+    strace: Option<String>,
     /// Print where the time went, and the counters of KVM and the sentry, to standard error
     #[arg(long)]
     stats: bool,
@@ -46,9 +53,12 @@ struct Phases {
 /// Runs the program; the exit status is its own, or 128 + signal.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let kernel = args.guest.kernel()?;
-    let config = args
+    let mut config = args
         .guest
-        .boot_config(&kernel, flags(args.strace, args.stats))?;
+        .boot_config(&kernel, flags(args.strace.is_some(), args.stats))?;
+    if let Some(filter) = &args.strace {
+        config.strace.clone_from(filter);
+    }
     let mut terminal = Terminal::new()
         .context("cannot take over the terminal's signals")?
         .ending_in(args.timeout);
