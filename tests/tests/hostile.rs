@@ -48,7 +48,7 @@ const RANDOM_SEEDS: u32 = 20;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 11] = [
         ("a_guest_that_rings_the_doorbell_harms_nobody", doorbell),
         (
             "a_program_gets_all_memory_and_is_killed_for_more",
@@ -63,6 +63,15 @@ fn main() -> ExitCode {
         ),
         ("a_program_that_is_none_is_refused", broken_program),
         ("wrong_command_lines_are_refused", wrong_command_lines),
+        ("a_guest_that_runs_wild_ends_as_on_linux", wild_guest),
+        (
+            "a_guest_that_reaches_for_the_sentry_harms_nobody",
+            reaching_guest,
+        ),
+        (
+            "a_guest_that_calls_everything_with_anything_harms_nobody",
+            calling_guest,
+        ),
     ];
     let trials = tests
         .into_iter()
@@ -112,10 +121,14 @@ fn ensure_refused(outcome: &Outcome, what: &str) -> Result<()> {
 }
 
 fn compile(name: &str, flags: &[String]) -> Result<PathBuf> {
+    compile_from("hostile", name, flags)
+}
+
+fn compile_from(folder: &str, name: &str, flags: &[String]) -> Result<PathBuf> {
     let out = target_dir().join("sprout-tests/hostile");
     fs::create_dir_all(&out)?;
     let binary = out.join(name);
-    let source = source_dir().join("hostile").join(format!("{name}.c"));
+    let source = source_dir().join(folder).join(format!("{name}.c"));
     let compiled = run(
         Command::new("gcc")
             .args(["-static", "-O1", "-Wall", "-Werror"])
@@ -515,6 +528,103 @@ fn wrong_command_lines() -> Result<()> {
         if let Err(error) = ensure_refused(&outcome, &line.join(" ")) {
             bail!("{error:#}\nstandard error: {}", outcome.err());
         }
+    }
+    Ok(())
+}
+
+/// Runs the guest program in a small machine.
+fn run_guest(program: &Path, args: &[&str], deadline: Duration) -> Result<Outcome> {
+    let mut command = sprout::command()?;
+    command
+        .args(["run", "--memory", "64M", "--"])
+        .arg(program)
+        .args(args);
+    run(&mut command, deadline)
+}
+
+fn wild_guest() -> Result<()> {
+    let program = compile("guest", &[])?;
+    // What each way to misbehave ends with: a signal, or the program's own answer to an error.
+    let ways: [(&str, &[i32], &str); 6] = [
+        ("nowhere", &[139], ""),
+        ("recurse", &[139], ""),
+        ("allocate", &[137], "out of memory"),
+        ("map", &[5, 137], ""),
+        ("fork", &[6, 137], ""),
+        ("threads", &[7], ""),
+    ];
+    for (way, wanted, words) in ways {
+        let outcome = run_guest(&program, &[way], DEADLINE)?;
+        ensure_no_harm(&outcome, way)?;
+        ensure!(
+            outcome
+                .status
+                .is_some_and(|status| wanted.contains(&status)),
+            "{way}: {wanted:?} expected, {outcome:?}"
+        );
+        ensure!(
+            outcome.err().contains(words),
+            "{way}: no {words:?} in {}",
+            outcome.err()
+        );
+        // Death for want of memory is always said to be that.
+        ensure!(
+            outcome.status != Some(137) || outcome.err().contains("out of memory"),
+            "{way}: killed without a word"
+        );
+    }
+    Ok(())
+}
+
+fn reaching_guest() -> Result<()> {
+    let program = compile("guest", &[])?;
+    let doctor = run(
+        sprout::command()?.args(["doctor", "--require-hardware-isolation"]),
+        DEADLINE,
+    )?;
+    let hardware = doctor.status == Some(0);
+    for address in [
+        "0xffffffff80000000",
+        "0xffffffff80200000",
+        "0xffff808000000000",
+    ] {
+        for way in ["read", "write", "jump"] {
+            let what = format!("{way} {address}");
+            // Where program and sentry share a privilege level a guest can break its own sentry,
+            // and then may hang or stop; the VMM goes on either way.
+            let outcome = run_guest(&program, &[way, address], Duration::from_secs(5))?;
+            ensure!(
+                outcome.killed_by.is_none(),
+                "{what}: sprout itself died by signal {:?}",
+                outcome.killed_by
+            );
+            ensure!(
+                !hardware || outcome.status == Some(139),
+                "{what}: not stopped in hardware mode: {outcome:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn calling_guest() -> Result<()> {
+    let flags = ["-DEVERYTHING", "-Wno-format-truncation", "-Wno-unused"];
+    let program = compile_from("programs", "fuzz", &flags.map(str::to_owned))?;
+    for range in [
+        &["0", "160"][..],
+        &["160", "340"],
+        &["340", "600"],
+        &["wild"],
+    ] {
+        let outcome = run_guest(&program, range, Duration::from_secs(120))?;
+        ensure_no_harm(&outcome, &range.join(" "))?;
+        ensure!(
+            outcome.status == Some(0),
+            "calls {range:?} end with {:?}:\n{}\n{}",
+            outcome.status,
+            outcome.out().lines().last().unwrap_or_default(),
+            outcome.err()
+        );
     }
     Ok(())
 }

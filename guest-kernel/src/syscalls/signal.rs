@@ -331,6 +331,11 @@ pub fn sigaltstack(
 /// rt_sigreturn(2): back to what the handler interrupted.
 pub fn rt_sigreturn(ctx: &Ctx, frame: &mut TrapFrame) -> Result<u64> {
     match arch::signal_frame::pop(ctx.task(), frame) {
+        Ok(_) if frame.sp() >= sprout_abi::layout::USER_END => {
+            // As for a new thread's stack: the program ends before it runs there.
+            frame.set_sp(0);
+            signal::force(ctx.task(), SigInfo::kernel(SIGSEGV));
+        }
         Ok(restored) => {
             let mut own = ctx.task().signals.lock();
             own.mask = restored.mask - SigSet::UNBLOCKABLE;

@@ -324,14 +324,13 @@ pub fn execve(
 ) -> Result<u64> {
     let path = path.read_path(ctx)?;
     let (file, absolute) = exec::open(ctx.fs(), &path)?;
-    replace(ctx, frame, file, absolute, argv, envp)
+    replace(ctx, frame, (file, absolute, path), argv, envp)
 }
 
 fn replace(
     ctx: &Ctx,
     frame: &mut TrapFrame,
-    file: Arc<OpenFile>,
-    absolute: Vec<u8>,
+    (file, absolute, given): (Arc<OpenFile>, Vec<u8>, Vec<u8>),
     argv: UserPtr<u64>,
     envp: UserPtr<u64>,
 ) -> Result<u64> {
@@ -346,6 +345,7 @@ fn replace(
         frame,
         Program {
             path: absolute,
+            given,
             file,
             argv,
             envp,
@@ -364,7 +364,13 @@ pub fn execveat(
     flags: Flags,
 ) -> Result<u64> {
     let (file, absolute) = crate::syscalls::fs::open_executable(ctx, dirfd, path, flags)?;
-    replace(ctx, frame, file, absolute, argv, envp)
+    let given = path.read_path(ctx)?;
+    let given = match (dirfd, given.first()) {
+        (DirFd::CWD, _) | (_, Some(b'/')) => given,
+        (DirFd(fd), None) => alloc::format!("/dev/fd/{fd}").into_bytes(),
+        (DirFd(fd), Some(_)) => [alloc::format!("/dev/fd/{fd}/").into_bytes(), given].concat(),
+    };
+    replace(ctx, frame, (file, absolute, given), argv, envp)
 }
 
 /// `struct rusage`, 144 bytes.

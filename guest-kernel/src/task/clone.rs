@@ -4,7 +4,7 @@ use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::sync::{Lock, Rank};
 use crate::task::process::{self, Process};
-use crate::task::signal::AltStack;
+use crate::task::signal::{self, AltStack, SigInfo, number::SIGSEGV};
 use crate::task::thread::Task;
 use crate::task::{Ctx, sched};
 use crate::wait::PollEvents;
@@ -120,7 +120,11 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     }
     let mut registers = *frame;
     registers.set_return(0);
-    if args.stack != 0 {
+    if args.stack >= sprout_abi::layout::USER_END {
+        // No program can run there, and to try is more than some hosts' KVM can take: the child
+        // ends as it would at the first use of its stack.
+        signal::send_to_task(&child, SigInfo::kernel(SIGSEGV));
+    } else if args.stack != 0 {
         registers.set_sp(args.stack);
     }
     child

@@ -35,6 +35,8 @@ const PIE_BASE: u64 = 0x5555_5555_4000;
 pub struct Program {
     /// Absolute path, for /proc/self/exe.
     pub path: Vec<u8>,
+    /// The path as exec was given it: what a script is told, AT_EXECFN, and the thread's name.
+    pub given: Vec<u8>,
     /// The open file.
     pub file: Arc<OpenFile>,
     /// Arguments.
@@ -110,6 +112,7 @@ fn read_head(file: &OpenFile) -> Result<Vec<u8>> {
 pub fn build(fs: &Lock<FsContext>, mut program: Program) -> Result<Image> {
     let mut executable = program.file.clone();
     let mut exe_path = program.path.clone();
+    let mut script = program.given.clone();
     for depth in 0.. {
         let head = read_head(&executable)?;
         let Some((interpreter, argument)) = parse_script(&head) else {
@@ -121,11 +124,11 @@ pub fn build(fs: &Lock<FsContext>, mut program: Program) -> Result<Image> {
         }
         let mut argv = Vec::from([interpreter.clone()]);
         argv.extend(argument);
-        argv.push(program.path.clone());
+        argv.push(script);
+        script = interpreter.clone();
         argv.extend(program.argv.iter().skip(1).cloned());
         program.argv = argv;
         (executable, exe_path) = open(fs, &interpreter)?;
-        program.path = interpreter;
     }
     Err(Errno::ELOOP)
 }
@@ -196,10 +199,8 @@ fn load(
     ];
     let (sp, info) = write_stack(&space, stack_top, program, &exe_path, &auxv)?;
     let mut name = [0; 16];
-    let base_name = exe_path
-        .rsplit(|&byte| byte == b'/')
-        .next()
-        .unwrap_or(&exe_path);
+    let given = &program.given;
+    let base_name = given.rsplit(|&byte| byte == b'/').next().unwrap_or(given);
     let n = base_name.len().min(15);
     name[..n].copy_from_slice(&base_name[..n]);
     Ok(Image {
@@ -308,7 +309,7 @@ fn write_stack(
     if cmdline.len() + environ.len() > STRINGS_MAX {
         return Err(Errno::E2BIG);
     }
-    let mut file_name = program.path.clone();
+    let mut file_name = program.given.clone();
     file_name.push(0);
     let file_name_at = stack_top - 16 - file_name.len() as u64;
     let environ_at = file_name_at - environ.len() as u64;

@@ -255,6 +255,7 @@ mod boot {
         let (file, absolute) = exec::open(&fs, path).map_err(failed)?;
         let program = Program {
             path: absolute,
+            given: path.to_vec(),
             file,
             argv: strings(info.args),
             envp: strings(info.env),

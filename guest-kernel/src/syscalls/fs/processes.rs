@@ -32,6 +32,21 @@ fn signals_where(process: &Process, condition: impl Fn(u64) -> bool) -> u64 {
     matching.fold(0, |set, (index, _)| set | 1 << index)
 }
 
+/// What is left of a process that nobody has waited for yet.
+fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
+    let process = process::find(pid).filter(|process| tid == pid && process.is_zombie())?;
+    let exe = process.program.lock().exe.clone();
+    let name = exe.rsplit(|&byte| byte == b'/').next().unwrap_or(&exe);
+    Some(ThreadInfo {
+        tid,
+        name: name[..name.len().min(15)].to_vec(),
+        state: 'Z',
+        cpu_ns: process.cpu_time_ns(),
+        pending: 0,
+        blocked: 0,
+    })
+}
+
 impl ProcSource for ProcessTable {
     fn current(&self) -> Option<(u32, u32)> {
         sched::current().map(|task| (task.process().pid(), task.tid()))
@@ -52,7 +67,10 @@ impl ProcSource for ProcessTable {
 
     fn process(&self, pid: u32) -> Option<ProcessInfo> {
         let process = process::find(pid)?;
-        let program = process.program.lock().clone();
+        let program = match process.is_zombie() {
+            true => Default::default(), // its memory is gone
+            false => process.program.lock().clone(),
+        };
         let limits = process
             .rlimits
             .lock()
@@ -85,7 +103,10 @@ impl ProcSource for ProcessTable {
     }
 
     fn thread(&self, pid: u32, tid: u32) -> Option<ThreadInfo> {
-        let task = process::find_task(tid).filter(|task| task.process().pid() == pid)?;
+        let found = process::find_task(tid).filter(|task| task.process().pid() == pid);
+        let Some(task) = found else {
+            return zombie(pid, tid);
+        };
         let (pending, blocked) = {
             let signals = task.signals.lock();
             (signals.pending.set().0, signals.mask.0)

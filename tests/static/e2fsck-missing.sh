@@ -1,0 +1,2 @@
+# run by: /sbin/e2fsck.static -n /no/such/device
+# package: e2fsck-static

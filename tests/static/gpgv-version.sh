@@ -1,0 +1,2 @@
+# run by: /usr/bin/gpgv-static --version
+# package: gpgv-static

@@ -1,0 +1,2 @@
+# run by: /sbin/ldconfig --version
+# package: libc-bin
