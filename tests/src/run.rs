@@ -54,8 +54,17 @@ pub fn shell_status(status: ExitStatus) -> i32 {
 
 /// Runs `command` in a process group of its own with no input, and kills that group at the deadline.
 pub fn run(command: &mut Command, deadline: Duration) -> Result<Outcome> {
+    run_with_input(command, Stdio::null(), deadline)
+}
+
+/// As [`run`], with something on standard input.
+pub fn run_with_input(
+    command: &mut Command,
+    input: impl Into<Stdio>,
+    deadline: Duration,
+) -> Result<Outcome> {
     let mut child = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)

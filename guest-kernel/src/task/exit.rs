@@ -132,6 +132,8 @@ fn adopt_children(process: &Arc<Process>) {
             continue;
         }
         other.parent.store(reaper.pid(), Ordering::Relaxed);
+        // Whatever its parent wanted to hear: nobody slays init.
+        other.exit_signal.store(SIGCHLD, Ordering::Relaxed);
         if other.is_zombie() {
             reaper.child_queue.wake(PollEvents::IN);
         }
