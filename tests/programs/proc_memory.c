@@ -2,7 +2,7 @@
 #include "test.h"
 
 #define PAGE 4096
-#define PAGES 16
+#define PAGES 64 // more than is copied at a time
 #define LEN (PAGES * PAGE)
 
 static char all[1 << 18], rollup[1 << 12];
@@ -96,7 +96,7 @@ int main(void) {
     NEED(read(ready[0], &byte, 1) == 1);
     show("private, with a child", mine);
     show("shared, with a child", ours);
-    memset(mine + 8 * PAGE, 3, 8 * PAGE);
+    memset(mine + LEN / 2, 3, LEN / 2);
     show("private, half of it copied", mine);
     close(wait[1]);
     waitpid(child, NULL, 0);
