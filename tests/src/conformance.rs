@@ -38,6 +38,8 @@ pub struct Options {
     pub together: bool,
     /// How many tests at once.
     pub jobs: usize,
+    /// Environment variables (`KEY=VALUE`) for every test, natively and in the sentry.
+    pub env: Vec<String>,
     /// Where both outputs of each differing test go.
     pub logs: Option<PathBuf>,
 }
@@ -217,7 +219,8 @@ fn natively(dir: &Path, test: &Test, options: &Options) -> Result<Outcome> {
     command
         .args(&test.args)
         .current_dir(home.path())
-        .env("PATH", search_path(&dir.to_string_lossy()));
+        .env("PATH", search_path(&dir.to_string_lossy()))
+        .envs(options.env.iter().filter_map(|pair| pair.split_once('=')));
     run(&mut command, options.deadline)
 }
 
@@ -226,6 +229,9 @@ fn in_sentry(dir: &Path, store: &Path, test: &Test, options: &Options) -> Result
     command
         .env("SPROUT_HOME", store)
         .args(["run", "--memory", &options.memory]);
+    for pair in &options.env {
+        command.args(["--env", pair]);
+    }
     if options.together {
         guest::run_from_image(&mut command, &test.program);
     } else {

@@ -39,6 +39,9 @@ struct Cli {
     /// Tests at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
+    /// Environment variable for every test, natively and in the sentry
+    #[arg(long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
     /// Folder for both outputs of each test that differs
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
@@ -71,6 +74,7 @@ fn run(cli: &Cli) -> Result<bool> {
         output: cli.output,
         together: cli.together,
         jobs: cli.jobs,
+        env: cli.env.clone(),
         logs: cli.logs.clone(),
     };
     let lines = run_all(&cli.dir, &all, &expectations, &options, &|line| {
