@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use common::{Code, boot};
+use sprout_abi::ABI_VERSION;
 use sprout_abi::hypercall::{event, number, wait_flags};
 use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
 use sprout_vmm::backend::buffered::Buffered;
@@ -199,7 +200,7 @@ fn damage_and_foreign_snapshots_are_refused_with_the_reason() {
     assert!(refusal(&target).contains("state.bin"));
 
     take(&target);
-    edit("\"abi\": 1", "\"abi\": 999");
+    edit(&format!("\"abi\": {ABI_VERSION}"), "\"abi\": 999");
     assert!(refusal(&target).contains("ABI version 999"));
 
     take(&target);
