@@ -51,10 +51,12 @@ for dir in cases/*; do
     # The differential tests keep the list of known failures honest.
     [ ! -e "$dir/expected-fail" ] || continue
     program=$(cat "$dir/program")
+    isolation=shared
+    [ ! -e "$dir/needs-wall" ] || isolation=strict
     run_case() {
         set --
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
-        timeout -s KILL 60 ./sprout run --memory 64M -- "programs/$program" "$@" \
+        timeout -s KILL 60 ./sprout run --memory 64M --sentry-isolation $isolation -- "programs/$program" "$@" \
             >"$out/stdout" 2>"$out/stderr" </dev/null
     }
     run_case

@@ -31,10 +31,14 @@ pub struct Case {
     pub program: String,
     /// The arguments after the program's name.
     pub args: Vec<String>,
+    /// Whether it looks for a wall between program and sentry.
+    pub needs_wall: bool,
 }
 
 /// Reads the programs' sources and lists all cases, sorted. A line `// case NAME: ARG...` in a
-/// source declares one; a program without such a line is run once, without arguments.
+/// source declares one; a program without such a line is run once, without arguments. A line
+/// `// needs wall` says that it expects to be kept from the sentry's memory, as in hardware mode or
+/// with `--sentry-isolation=strict`.
 pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let entries =
@@ -57,6 +61,7 @@ pub fn cases(sources: &Path) -> Result<Vec<Case>> {
                 name: program.clone(),
                 program,
                 args: Vec::new(),
+                needs_wall: needs_wall(&source),
             });
         } else {
             cases.extend(declared);
@@ -64,6 +69,10 @@ pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(cases)
+}
+
+fn needs_wall(source: &str) -> bool {
+    source.lines().any(|line| line == "// needs wall")
 }
 
 fn declared_cases(program: &str, source: &str) -> Vec<Case> {
@@ -74,6 +83,7 @@ fn declared_cases(program: &str, source: &str) -> Vec<Case> {
             name: format!("{program}/{name}"),
             program: program.to_owned(),
             args: args.split_whitespace().map(str::to_owned).collect(),
+            needs_wall: needs_wall(source),
         })
         .collect()
 }
@@ -135,6 +145,7 @@ mod tests {
             "p",
             "// About.\n// case a: one two\n// case b:\nint main;\n",
         );
+        assert!(cases.iter().all(|case| !case.needs_wall));
         let shown: Vec<_> = cases
             .iter()
             .map(|c| (c.name.as_str(), c.args.len()))

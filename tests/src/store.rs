@@ -69,9 +69,18 @@ impl Store {
 
     /// Deploys `tests/functions/NAME` under its name.
     pub fn deploy(&self, name: &str) -> Result<()> {
-        let source = source_dir().join("functions").join(name);
+        self.deploy_as(name, name, &[])
+    }
+
+    /// Deploys `tests/functions/SOURCE` under `name`, with further arguments.
+    pub fn deploy_as(&self, source: &str, name: &str, args: &[&str]) -> Result<()> {
+        let source = source_dir().join("functions").join(source);
         let mut command = self.sprout()?;
-        command.arg("deploy").arg(&source).args(["--name", name]);
+        command
+            .arg("deploy")
+            .arg(&source)
+            .args(["--name", name])
+            .args(args);
         let deployed = run(&mut command, DEPLOY_DEADLINE)?;
         ensure!(
             deployed.status == Some(0),

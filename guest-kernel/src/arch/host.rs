@@ -11,6 +11,11 @@ pub fn tsc() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// No privilege mode, so not the strict one.
+pub fn is_strict() -> bool {
+    false
+}
+
 /// Translation caches: none.
 pub mod tlb {
     /// Forgets one page.

@@ -6,6 +6,7 @@
 
 use super::frame;
 use super::phys::phys_to_ptr;
+use crate::arch;
 use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index, span};
 use crate::arch::tlb;
 use crate::errno::{Errno, Result};
@@ -90,9 +91,16 @@ pub(super) struct PageTable {
 impl PageTable {
     pub fn new() -> Result<PageTable> {
         let root = Table::make()?;
-        // The kernel's half is the same everywhere, as the boot tables have it.
+        // The kernel's half is the same everywhere, as the boot tables have it; in strict mode the
+        // boot tables stay the sentry's own, and in the programs' only ring 0 has access.
         for slot in KERNEL_PML4_SLOTS {
-            Table::at(root).set(slot, Table::at(PAGE_TABLES_GPA).get(slot));
+            let entry = Table::at(PAGE_TABLES_GPA).get(slot);
+            let entry = if arch::is_strict() {
+                entry.supervisor()
+            } else {
+                entry
+            };
+            Table::at(root).set(slot, entry);
         }
         Ok(PageTable {
             root,

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::isolation::Required;
+
 /// The socket's file descriptor in the worker.
 pub const WORKER_FD: i32 = 3;
 
@@ -40,8 +42,8 @@ pub enum ToWorker {
 pub struct Seed {
     /// The snapshot's directory, verified by the gateway when it was registered.
     pub snapshot_dir: PathBuf,
-    /// Refuse a snapshot whose sentry runs in ring 3 (no hardware wall inside the VM).
-    pub require_hardware_isolation: bool,
+    /// Refuse a snapshot with less between its program and its sentry.
+    pub required_isolation: Required,
 }
 
 /// One request for one instance.
@@ -252,7 +254,7 @@ mod tests {
     fn assign() -> ToWorker {
         let seed = Seed {
             snapshot_dir: "/s/hello".into(),
-            require_hardware_isolation: false,
+            required_isolation: Required::Shared,
         };
         ToWorker::Assign(Assign {
             seed,

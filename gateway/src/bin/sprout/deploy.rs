@@ -21,6 +21,7 @@ use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::vm::{Stop, Vm};
 
 use crate::guest::parse_size;
+use crate::isolation::Isolation;
 
 /// What Node is told: the agent's entry point, and that V8 needs no more helper threads than a guest
 /// has vCPUs (it would start four).
@@ -49,6 +50,8 @@ pub struct Args {
     /// Sentry to boot instead of the built-in one
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Print each system call of the guest to standard error
     #[arg(long)]
     strace: bool,
@@ -163,7 +166,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ram_size: args.memory,
         images,
         program,
-        flags: boot_flags::CHANNEL | strace,
+        flags: boot_flags::CHANNEL | strace | args.isolation.flags(),
         strace: "all".into(),
         hostname: args.name.clone(),
     };

@@ -9,7 +9,7 @@
 
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use sprout_abi::layout::{DOORBELL_PORT, selector};
+use sprout_abi::layout::{DOORBELL_PORT, PAGE_TABLES_GPA, selector};
 
 /// Link address of [`TABLES`]; see `link.ld`.
 const TABLES_BASE: u64 = 0xffff_ffff_8020_0000;
@@ -21,6 +21,10 @@ const STUB_SIZE: u64 = 64;
 const BOUNCE_STUBS: u64 = 0x1000;
 /// Offset of the CPL3 landings.
 const LANDING_STUBS: u64 = 0x2000;
+/// Offset of the strict mode's stubs that bounce to CPL3.
+const STRICT_BOUNCE_STUBS: u64 = 0x3000;
+/// Offset of the strict mode's CPL3 landings.
+const STRICT_LANDING_STUBS: u64 = 0x4000;
 /// Vectors with gates: the exceptions, and the preemption tick.
 const VECTORS: usize = 33;
 
@@ -37,6 +41,14 @@ pub struct CpuScratch {
     pub cr2: u64,
     /// Vector of the last exception.
     pub vector: u64,
+    /// Strict mode: CR3 of the sentry on this vCPU.
+    pub sentry_root: u64,
+    /// Strict mode: CR3 of the program that the next return enters.
+    pub program_root: u64,
+    /// Strict mode: not 0 from just before the return to the program until the next entry.
+    pub in_program: u64,
+    /// Not 0 in strict mode.
+    pub strict: u64,
 }
 
 #[repr(C, packed)]
@@ -83,10 +95,13 @@ struct Tables {
     gdt_pointer: Pointer,
     idt_bounce_pointer: Pointer,
     idt_hardware_pointer: Pointer,
+    idt_strict_pointer: Pointer,
     scratch: CpuScratch,
     bounce: [IretFrame; VECTORS],
+    bounce_strict: [IretFrame; VECTORS],
     idt_hardware: [Gate; VECTORS],
     idt_bounce: [Gate; VECTORS],
+    idt_strict: [Gate; VECTORS],
     tss: Tss,
     /// RSP0: the CPU pushes exception frames here, in both modes.
     exception_stack: Stack<4096>,
@@ -125,8 +140,12 @@ pub const GDT_POINTER: u64 = address(offset_of!(Tables, gdt_pointer));
 pub const IDT_BOUNCE_POINTER: u64 = address(offset_of!(Tables, idt_bounce_pointer));
 /// IDT of hardware mode.
 pub const IDT_HARDWARE_POINTER: u64 = address(offset_of!(Tables, idt_hardware_pointer));
+/// IDT of strict mode.
+pub const IDT_STRICT_POINTER: u64 = address(offset_of!(Tables, idt_strict_pointer));
 /// First of the prepared `iretq` frames, 40 bytes each.
 pub const BOUNCE_FRAMES: u64 = address(offset_of!(Tables, bounce));
+/// The same for strict mode.
+pub const STRICT_BOUNCE_FRAMES: u64 = address(offset_of!(Tables, bounce_strict));
 
 const fn gate(handler: u64, dpl: u64, ist: u64) -> Gate {
     let low = (handler & 0xffff)
@@ -140,16 +159,13 @@ const fn gate(handler: u64, dpl: u64, ist: u64) -> Gate {
     }
 }
 
-const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
+const fn idt(first_stub: u64) -> [Gate; VECTORS] {
     let mut table = [Gate { low: 0, high: 0 }; VECTORS];
     let mut vector = 0;
     while vector < VECTORS {
-        // INT3 is the program's to use; INT 4 calls ring-0 services in ring-3 mode.
-        let dpl = if vector == 3 || (vector == 4 && service_gate) {
-            3
-        } else {
-            0
-        };
+        // The program's to use, as on Linux. INT 4 from the sentry calls ring-0 services in ring-3
+        // mode.
+        let dpl = if vector == 3 || vector == 4 { 3 } else { 0 };
         let ist = if vector == 8 { 1 } else { 0 };
         table[vector] = gate(first_stub + vector as u64 * STUB_SIZE, dpl, ist);
         vector += 1;
@@ -157,7 +173,32 @@ const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
     table
 }
 
+const fn bounce_frames(landings: u64) -> [IretFrame; VECTORS] {
+    let mut frames = [IretFrame {
+        rip: 0,
+        cs: selector::USER_CODE as u64,
+        // IF: the emulated flag can only be set again from ring 0.
+        rflags: 0x202,
+        rsp: FAULT_STACK_TOP,
+        ss: selector::USER_DATA as u64,
+    }; VECTORS];
+    let mut vector = 0;
+    while vector < VECTORS {
+        frames[vector].rip = landings + vector as u64 * STUB_SIZE;
+        vector += 1;
+    }
+    frames
+}
+
+const fn pointer(limit: usize, offset: usize) -> Pointer {
+    Pointer {
+        limit: limit as u16 - 1,
+        base: address(offset),
+    }
+}
+
 const fn tables() -> Tables {
+    const IDT_SIZE: usize = VECTORS * size_of::<Gate>();
     let tss = address(offset_of!(Tables, tss));
     let tss_limit = size_of::<Tss>() as u64 - 1;
     let tss_low = tss_limit | (tss & 0xff_ffff) << 16 | 0x89 << 40 | (tss >> 24 & 0xff) << 56;
@@ -166,25 +207,6 @@ const fn tables() -> Tables {
     while port < DOORBELL_PORT as usize + 4 {
         iomap[port / 8] &= !(1 << (port % 8));
         port += 1;
-    }
-    let mut bounce = [IretFrame {
-        rip: 0,
-        cs: 0,
-        rflags: 0,
-        rsp: 0,
-        ss: 0,
-    }; VECTORS];
-    let mut vector = 0;
-    while vector < VECTORS {
-        bounce[vector] = IretFrame {
-            rip: STUBS_BASE + LANDING_STUBS + vector as u64 * STUB_SIZE,
-            cs: selector::USER_CODE as u64,
-            // IF: the emulated flag can only be set again from ring 0.
-            rflags: 0x202,
-            rsp: FAULT_STACK_TOP,
-            ss: selector::USER_DATA as u64,
-        };
-        vector += 1;
     }
     Tables {
         gdt: [
@@ -199,28 +221,26 @@ const fn tables() -> Tables {
             tss_low, // 0x40 task state segment
             tss >> 32,
         ],
-        gdt_pointer: Pointer {
-            limit: 79,
-            base: address(offset_of!(Tables, gdt)),
-        },
-        idt_bounce_pointer: Pointer {
-            limit: VECTORS as u16 * 16 - 1,
-            base: address(offset_of!(Tables, idt_bounce)),
-        },
-        idt_hardware_pointer: Pointer {
-            limit: VECTORS as u16 * 16 - 1,
-            base: address(offset_of!(Tables, idt_hardware)),
-        },
+        gdt_pointer: pointer(80, offset_of!(Tables, gdt)),
+        idt_bounce_pointer: pointer(IDT_SIZE, offset_of!(Tables, idt_bounce)),
+        idt_hardware_pointer: pointer(IDT_SIZE, offset_of!(Tables, idt_hardware)),
+        idt_strict_pointer: pointer(IDT_SIZE, offset_of!(Tables, idt_strict)),
         scratch: CpuScratch {
             kernel_rsp: BOOT_STACK_TOP,
             user_rsp: 0,
             rax: 0,
             cr2: 0,
             vector: 0,
+            sentry_root: PAGE_TABLES_GPA,
+            program_root: 0,
+            in_program: 0,
+            strict: 0,
         },
-        bounce,
-        idt_hardware: idt(STUBS_BASE, false),
-        idt_bounce: idt(STUBS_BASE + BOUNCE_STUBS, true),
+        bounce: bounce_frames(STUBS_BASE + LANDING_STUBS),
+        bounce_strict: bounce_frames(STUBS_BASE + STRICT_LANDING_STUBS),
+        idt_hardware: idt(STUBS_BASE),
+        idt_bounce: idt(STUBS_BASE + BOUNCE_STUBS),
+        idt_strict: idt(STUBS_BASE + STRICT_BOUNCE_STUBS),
         tss: Tss {
             reserved0: 0,
             rsp: [EXCEPTION_STACK_TOP, 0, 0],
@@ -242,7 +262,19 @@ pub fn set_kernel_stack(top: u64) {
     unsafe { (*TABLES.0.get()).scratch.kernel_rsp = top }
 }
 
-/// Hardware mode: ring 3 gets no I/O port (the map lies beyond the limit).
+/// Strict mode: the page tables that the next return to the program loads.
+pub fn set_program_root(root: u64) {
+    // SAFETY: as in `set_kernel_stack`.
+    unsafe { (*TABLES.0.get()).scratch.program_root = root }
+}
+
+/// Has the code that returns to programs change page tables.
+pub fn set_strict() {
+    // SAFETY: as in `set_kernel_stack`.
+    unsafe { (*TABLES.0.get()).scratch.strict = 1 }
+}
+
+/// Hardware and strict mode: ring 3 gets no I/O port (the map lies beyond the limit).
 pub fn deny_io_ports() {
     // SAFETY: the processor reads the field at I/O instructions of ring 3, which does not run yet.
     unsafe { (*TABLES.0.get()).tss.iomap_base = 0xffff }

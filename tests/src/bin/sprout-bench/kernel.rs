@@ -10,11 +10,17 @@ use crate::measure::{bench_program, compare, lone_row, median, number, print_cou
 
 /// Medians of one case of `bench/kernel.c`, in the sentry and on plain Linux, in turns.
 fn pair(options: &Options, case: &str) -> Result<(f64, f64)> {
+    pair_in(options, "shared", case)
+}
+
+/// As [`pair`], with this `--sentry-isolation`.
+fn pair_in(options: &Options, isolation: &str, case: &str) -> Result<(f64, f64)> {
     let program = bench_program("kernel")?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds.min(5) {
         let mut command = sprout::command()?;
-        command.args(["run", "--memory", "512M", "--"]);
+        command.args(["run", "--memory", "512M", "--sentry-isolation", isolation]);
+        command.arg("--");
         ours.push(number(command.arg(&program).arg(case))?);
         peers.push(number(Command::new(&program).arg(case))?);
     }
@@ -25,6 +31,13 @@ fn pair(options: &Options, case: &str) -> Result<(f64, f64)> {
 pub fn getppid(options: &Options) -> Result<()> {
     let (ours, peer) = pair(options, "getppid")?;
     row("system call (getppid)", ours, peer, "ns");
+    let (strict, peer) = pair_in(options, "strict", "getppid")?;
+    row(
+        "    the same with --sentry-isolation=strict",
+        strict,
+        peer,
+        "ns",
+    );
     let bare = bench_program("bare-syscall")?;
     let mut floor = Vec::new();
     for _ in 0..options.rounds.min(5) {
