@@ -25,14 +25,7 @@ impl Mapping {
     /// Zeroed private memory, readable and writable, in large pages where the host allows it.
     pub fn anonymous(size: usize) -> io::Result<Self> {
         let mapping = Self::reserve(size)?;
-        mapping.place(
-            0,
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-            None,
-        )?;
-        mapping.wish_for_large_pages(0, size);
+        mapping.replace_by_zero(0, size)?;
         Ok(mapping)
     }
 
