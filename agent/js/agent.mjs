@@ -29,7 +29,7 @@ const restoreHooks = [];
 let failCurrent = null;
 
 /** Rounds after which V8 has compiled the path of a request. */
-const REHEARSALS = 16;
+const REHEARSALS = 100;
 
 /** A read that took longer than this leaves the event loop's clock too old for timers. */
 const STALE_CLOCK_MS = 1;

@@ -16,6 +16,8 @@ import vm from 'node:vm';
 /** Bytes fetched ahead, lib/internal/crypto/random.js: 128 UUIDs, and 1024 integers. */
 const CACHED_UUIDS = 128;
 const CACHED_INTEGERS = 1024;
+/** After so many UUIDs without the cache, emptying it is the cheaper way to more. */
+const FRESH_UUIDS = 64;
 
 /** Counts restores; a source whose number is another one has to be renewed first. */
 let generation = 1;
@@ -56,13 +58,18 @@ function createMathRandom() {
   }.random;
 }
 
-/** Wraps `original` so that `drain` runs before its first call after a restore. */
-function renewed(original, drain) {
-  let fresh = generation;
+/**
+ * Wraps `original` so that after a restore `drain` runs before its first call. Where there is
+ * `bypass`, it may give values instead of that call, as long as it has any.
+ */
+function renewed(original, drain, bypass) {
+  let current = generation;
   const wrapper = {
     [original.name](...args) {
-      if (fresh !== generation) {
-        fresh = generation;
+      if (current !== generation) {
+        const value = bypass?.(this, args);
+        if (value !== undefined) return value;
+        current = generation;
         drain();
       }
       return Reflect.apply(original, this, args);
@@ -79,8 +86,22 @@ function replace(object, name, value) {
 
 /** Puts the renewable sources in place. Must run before any code of the function is loaded. */
 export function installRandom() {
-  const { randomUUID, randomInt } = crypto;
+  const { randomUUID, randomUUIDv7, randomInt } = crypto;
   let uuidGeneration = generation;
+  let freshGeneration = generation;
+  let freshUuids = 0;
+  // A UUID that does not come from the cache: most instances draw few, and emptying the cache costs
+  // as much as a small request. Calls with options, or on an object that `allows` refuses, are the
+  // original's.
+  const freshUuid = (original, allows) => (self, args) => {
+    if (uuidGeneration === generation || args.length > 0 || !allows(self)) return undefined;
+    if (freshGeneration !== generation) {
+      freshGeneration = generation;
+      freshUuids = 0;
+    }
+    freshUuids += 1;
+    return freshUuids <= FRESH_UUIDS ? original({ disableEntropyCache: true }) : undefined;
+  };
   // The doors to UUIDs share one cache. As many calls as it holds UUIDs pass exactly one
   // refill, wherever in it they start; the rest of the cache is then from after the restore.
   const drainUuids = () => {
@@ -95,18 +116,21 @@ export function installRandom() {
   const seedContexts = () => setFlagsFromString(`--random-seed=${randomContextSeed()}`);
   const randomContextSeed = () => 1 + (crypto.randomBytes(4).readUInt32LE() >>> 2);
   replace(Math, 'random', createMathRandom());
+  const isWebCrypto = (self) => self === globalThis.crypto;
   const webCrypto = Object.getPrototypeOf(globalThis.crypto);
-  for (const [object, name, drain] of [
-    [crypto, 'randomUUID', drainUuids],
-    [crypto, 'randomUUIDv7', drainUuids],
-    [webCrypto, 'randomUUID', drainUuids],
+  for (const [object, name, drain, bypass] of [
+    [crypto, 'randomUUID', drainUuids, freshUuid(randomUUID, () => true)],
+    [crypto, 'randomUUIDv7', drainUuids, freshUuid(randomUUIDv7, () => true)],
+    [webCrypto, 'randomUUID', drainUuids, freshUuid(randomUUID, isWebCrypto)],
     [crypto, 'randomInt', drainIntegers],
     [vm, 'createContext', seedContexts],
     [vm, 'runInNewContext', seedContexts],
     [vm.Script.prototype, 'runInNewContext', seedContexts],
   ]) {
     // Not every version of Node has every one of them.
-    if (typeof object[name] === 'function') replace(object, name, renewed(object[name], drain));
+    if (typeof object[name] === 'function') {
+      replace(object, name, renewed(object[name], drain, bypass));
+    }
   }
   syncBuiltinESMExports();
 }

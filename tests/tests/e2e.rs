@@ -240,7 +240,7 @@ fn unique(gateway: &Gateway) -> Result<()> {
         let values = answer["values"]
             .as_object()
             .with_context(|| format!("{answer}"))?;
-        ensure!(values.len() == 8, "{answer}");
+        ensure!(values.len() == 9, "{answer}");
         for (name, value) in values {
             let flat = match value {
                 Value::Array(items) => items.clone(),

@@ -2,7 +2,8 @@
 //! by the VMM afterwards: software KVM would not notice (see the host notes).
 //!
 //! * `DIRECT_MAP_BASE`: all RAM writable and each image read-only, 2 MiB pages, never executable;
-//! * `KERNEL_BASE`: the sentry's segments, 4 KiB pages, no page both writable and executable;
+//! * `KERNEL_BASE`: the sentry's segments, no page both writable and executable; code that has
+//!   whole 2 MiB of its own in 2 MiB pages, everything else in 4 KiB pages;
 //! * the lower half is empty: the sentry maps programs there.
 //!
 //! Every entry has the accessed and dirty bits set (so the hardware never writes them) and the U
@@ -13,7 +14,9 @@ use sprout_abi::layout::{
     DIRECT_MAP_BASE, HUGE_PAGE_SIZE, KERNEL_BASE, KERNEL_GPA, PAGE_SIZE, PAGE_TABLES_GPA,
 };
 
-use crate::kernel::Kernel;
+use std::ops::Range;
+
+use crate::kernel::{Kernel, Segment};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -57,6 +60,12 @@ impl PageTables {
         for segment in kernel.segments() {
             let writable = if segment.writable { WRITABLE } else { 0 };
             let no_execute = if segment.executable { 0 } else { NO_EXECUTE };
+            if let Some(large) = own_large_pages(segment, kernel) {
+                for page in large.step_by(HUGE_PAGE_SIZE as usize) {
+                    tables.set(page, 2, (page - KERNEL_BASE) | LEAF | no_execute | LARGE)?;
+                }
+                continue;
+            }
             for page in segment.pages().step_by(PAGE_SIZE as usize) {
                 let leaf = (page - KERNEL_BASE) | LEAF | writable | no_execute;
                 tables.set(page, 1, leaf)?;
@@ -115,6 +124,22 @@ impl PageTables {
         }
         Ok(new)
     }
+}
+
+/// The 2 MiB pages of a segment that is never written and shares none of them: neither with another
+/// segment nor with the RAM behind the sentry.
+fn own_large_pages(segment: &Segment, kernel: &Kernel) -> Option<Range<u64>> {
+    let start = segment.virtual_address;
+    let end = segment.pages().end.next_multiple_of(HUGE_PAGE_SIZE);
+    let alone = kernel
+        .segments()
+        .iter()
+        .all(|other| other == segment || other.pages().start >= end || other.pages().end <= start);
+    let suitable = !segment.writable
+        && start.is_multiple_of(HUGE_PAGE_SIZE)
+        && alone
+        && end - KERNEL_BASE <= kernel.end_gpa();
+    suitable.then_some(start..end)
 }
 
 fn slot(address: u64, level: u32) -> usize {
@@ -176,6 +201,22 @@ mod tests {
         );
         assert_eq!(at(entry + 8192), None);
         assert_eq!(at(0x40_0000), None);
+    }
+
+    #[test]
+    fn the_sentrys_code_is_one_large_page_and_nothing_is_writable_and_executable() {
+        let kernel = Kernel::embedded().unwrap();
+        let tables = PageTables::build(64 << 20, [], &kernel).unwrap();
+        let code = kernel.entry() / HUGE_PAGE_SIZE * HUGE_PAGE_SIZE;
+        for address in [code, kernel.entry(), code + HUGE_PAGE_SIZE - 1] {
+            let expected = Some((address - KERNEL_BASE, [false, true, true]));
+            assert_eq!(translate(&tables, address), expected);
+        }
+        for page in (KERNEL_BASE..KERNEL_BASE + (64 << 20)).step_by(PAGE_SIZE as usize) {
+            let [writable, _, executable] = translate(&tables, page).map_or([false; 3], |at| at.1);
+            assert!(!(writable && executable), "{page:#x}");
+            assert!(!executable || page / HUGE_PAGE_SIZE == code / HUGE_PAGE_SIZE);
+        }
     }
 
     #[test]

@@ -148,7 +148,9 @@ pub mod event {
     pub const TERMINAL: u64 = 1 << 5;
     /// A console stream that had no room has some.
     pub const OUTPUT: u64 = 1 << 7;
-    /// A snapshot is to be taken at the next WAIT with READY: rearrange memory for it.
+    /// A snapshot is to be taken at the next WAIT with READY: rearrange memory for it. Until then
+    /// CHANNEL_RECV gives what is known about the pages an answer touches: nothing, or a bitmap of
+    /// RAM, the lowest bit of the first byte for its first page.
     pub const COMPACT: u64 = 1 << 6;
 }
 

@@ -50,7 +50,7 @@ mod vma;
 
 pub use address_space::{AddressSpace, MMAP_MIN_ADDR, MemoryLimits, MemoryUsage, STACK_TOP};
 pub use advise::advice;
-pub use compact::compact;
+pub use compact::{Hot, compact};
 pub use fault::{Access, FaultError};
 pub use file::{FileMapping, FilePage};
 pub use frame::{Frame, FrameStats};

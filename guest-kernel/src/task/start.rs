@@ -1,6 +1,7 @@
 //! The guest's life outside system calls: boot, idling, events from the operator, restore.
 
 use crate::fs::devfs;
+use crate::mm::{Hot, frame};
 use crate::platform;
 use crate::syscalls::strace;
 use crate::task::process;
@@ -39,11 +40,7 @@ pub fn handle_events(events: u64) {
         restored();
     }
     if events & event::COMPACT != 0 {
-        let spaces: Vec<_> = process::all()
-            .iter()
-            .map(|process| process.space())
-            .collect();
-        crate::mm::compact(&spaces);
+        compact();
     }
     if events & event::REQUEST != 0 {
         devfs::channel_queue().wake(PollEvents::IN);
@@ -61,6 +58,31 @@ pub fn handle_events(events: u64) {
     if events & event::SIGNAL != 0 {
         take_signals();
     }
+}
+
+/// Rearranges memory for a snapshot.
+fn compact() {
+    let spaces: Vec<_> = process::all()
+        .iter()
+        .map(|process| process.space())
+        .collect();
+    crate::mm::compact(&spaces, touched_pages().as_ref());
+}
+
+/// What the host knows about the pages an answer touches.
+fn touched_pages() -> Option<Hot> {
+    let size = frame::stats().total.div_ceil(8) as usize;
+    let mut bits = Vec::new();
+    bits.try_reserve_exact(size).ok()?;
+    bits.resize(size, 0);
+    let mut filled = 0;
+    while let Some(rest) = bits.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match platform::channel_recv(rest) {
+            Ok(0) | Err(_) => break,
+            Ok(received) => filled += received,
+        }
+    }
+    (filled > 0).then(|| Hot::new(bits))
 }
 
 /// The operator's signals: those of the terminal's keys are for its foreground group, the others

@@ -13,6 +13,8 @@ export default async () => {
     values: {
       randomUUID: randomUUID(),
       webUUID: crypto.randomUUID(),
+      // More than are drawn around the cache, and more than the cache holds.
+      manyUUIDs: Array.from({ length: 200 }, () => randomUUID()),
       randomBytes: randomBytes(16).toString('hex'),
       getRandomValues: Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString('hex'),
       mathRandom: [Math.random(), Math.random()],

@@ -32,6 +32,7 @@ const GROUP: u32 = 8;
 
 // Bits of /proc/PID/pagemap (admin-guide/mm/pagemap.rst).
 const PRESENT: u64 = 1 << 63;
+const FILE: u64 = 1 << 61;
 
 /// Runs of page numbers, ascending and disjoint.
 pub type Runs = Vec<Range<u32>>;
@@ -43,17 +44,38 @@ pub struct WorkingSet {
     runs: Runs,
 }
 
-/// The pages of `start..start + size` of this process that are present.
-pub fn present_pages(start: u64, size: u64) -> io::Result<Runs> {
+/// The pages an answer touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Those it read or wrote.
+    pub all: Runs,
+    /// Those it wrote.
+    pub written: Runs,
+}
+
+/// The pages of `start..start + size`, a private mapping of a file in this process, that are
+/// present, and those of them that are copies.
+pub fn touched_pages(start: u64, size: u64) -> io::Result<Touched> {
     let map = File::open("/proc/self/pagemap")?;
     let mut entries = vec![0; 8 * (size / PAGE) as usize];
     map.read_exact_at(&mut entries, start / PAGE * 8)?;
-    let present = entries
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|entry| u64::from_ne_bytes(*entry) & PRESENT != 0);
-    Ok(runs_of(present))
+    let entries = entries.as_chunks::<8>().0.iter();
+    let bits = entries.map(|entry| u64::from_ne_bytes(*entry) & (PRESENT | FILE));
+    Ok(Touched {
+        all: runs_of(bits.clone().map(|bits| bits & PRESENT != 0)),
+        written: runs_of(bits.map(|bits| bits == PRESENT)),
+    })
+}
+
+/// A bit for each of `count` pages, set for those in `runs`; the lowest bit of a byte comes first.
+pub fn bitmap(runs: &[Range<u32>], count: u64) -> Vec<u8> {
+    let mut bits = vec![0; count.div_ceil(8) as usize];
+    for page in runs.iter().cloned().flatten() {
+        if let Some(byte) = bits.get_mut(page as usize / 8) {
+            *byte |= 1 << (page % 8);
+        }
+    }
+    bits
 }
 
 /// The runs of pages for which `flags` are true.
@@ -88,14 +110,15 @@ fn with_neighbours(runs: &[Range<u32>]) -> Runs {
 
 impl WorkingSet {
     /// From the pages that were touched and the content of memory.
-    pub fn new(touched: &[Range<u32>], memory: &[u8]) -> Self {
-        let wide = with_neighbours(touched);
+    pub fn new(touched: &Touched, memory: &[u8]) -> Self {
+        let wide = with_neighbours(&touched.all);
         let (blocks, _) = memory.as_chunks::<{ (PAGE * BLOCK as u64) as usize }>();
         let mut set = Self::default();
         for (number, content) in (0u32..).zip(blocks) {
             let block = number * BLOCK..(number + 1) * BLOCK;
             let inside = |run: &Range<u32>| run.start.max(block.start)..run.end.min(block.end);
-            let touched = wide.iter().map(inside).filter(|run| !run.is_empty());
+            let pages = wide.iter().map(inside).filter(|run| !run.is_empty());
+            let mut written = touched.written.iter().map(inside);
             // Runs do not cross from one block into the next, which may be loaded otherwise.
             let first = set.runs.len();
             let runs = &mut set.runs;
@@ -103,8 +126,11 @@ impl WorkingSet {
                 Some([.., last]) if run.start <= last.end.saturating_add(gap) => last.end = run.end,
                 _ => runs.push(run),
             };
-            if touched.clone().map(|run| run.len()).sum::<usize>() < DENSE {
-                touched.for_each(|run| add(run, 0));
+            if pages.clone().map(|run| run.len()).sum::<usize>() < DENSE {
+                pages.for_each(|run| add(run, 0));
+                continue;
+            }
+            if written.all(|run| run.is_empty()) {
                 continue;
             }
             set.blocks.push(number);
@@ -208,9 +234,17 @@ mod tests {
             // SAFETY: inside the mapping, which only this test uses.
             unsafe { mapping.as_ptr().add(page * 4096).write_volatile(1) };
         }
-        let runs = present_pages(mapping.as_ptr() as u64, 2 << 20).unwrap();
-        assert_eq!(runs, [3..5, 100..101]);
-        assert_eq!(with_neighbours(&runs), [0..8, 96..104]);
+        // SAFETY: as above.
+        unsafe { mapping.as_ptr().add(200 * 4096).read_volatile() };
+        let touched = touched_pages(mapping.as_ptr() as u64, 2 << 20).unwrap();
+        assert_eq!(touched.written, [3..5, 100..101]);
+        assert!(touched.all.iter().any(|run| run.contains(&200)));
+        assert_eq!(with_neighbours(&touched.written), [0..8, 96..104]);
+    }
+
+    #[test]
+    fn a_bitmap_has_a_bit_for_each_page() {
+        assert_eq!(bitmap(&[1..3, 8..9, 30..40], 20), [0b110, 1, 0]);
     }
 
     #[test]
@@ -219,13 +253,32 @@ mod tests {
         assert_eq!(with_neighbours(&runs), [0..24, 40..48]);
     }
 
+    fn all_written(runs: &[Range<u32>]) -> Touched {
+        Touched {
+            all: runs.to_vec(),
+            written: runs.to_vec(),
+        }
+    }
+
+    #[test]
+    fn blocks_that_are_only_read_stay_in_the_page_cache() {
+        let memory = vec![1; (2 * BLOCK as u64 * PAGE) as usize];
+        let mut touched = Touched {
+            all: vec![0..600, 600..1000],
+            written: vec![600..601, 700..701],
+        };
+        assert_eq!(WorkingSet::new(&touched, &memory).blocks(), [1]);
+        touched.written.push(3..4);
+        assert_eq!(WorkingSet::new(&touched, &memory).blocks(), [0, 1]);
+    }
+
     /// Three blocks: one touched here and there, one all over with few pages in use, one untouched.
     fn example() -> (WorkingSet, usize) {
         let mut memory = vec![0; (3 * BLOCK as u64 * PAGE) as usize];
         for page in [2usize, 510, 513, 515, 600, 1023, 1024] {
             memory[page * PAGE as usize + 17] = 1;
         }
-        let touched = [2..3, 508..650];
+        let touched = all_written(&[2..3, 508..650]);
         (WorkingSet::new(&touched, &memory), memory.len())
     }
 
@@ -251,7 +304,7 @@ mod tests {
     fn runs_end_where_their_block_does() {
         let memory = vec![1; (4 * BLOCK as u64 * PAGE) as usize];
         // Loaded, page by page, page by page, loaded.
-        let touched = [0..520, 1016..1032, 1500..2048];
+        let touched = all_written(&[0..520, 1016..1032, 1500..2048]);
         let set = WorkingSet::new(&touched, &memory);
         assert_eq!(set.blocks(), [0, 3]);
         let runs: Vec<_> = set.runs().map(|(run, _)| run).collect();

@@ -9,7 +9,7 @@ use sprout_abi::hypercall::{event, wait_flags};
 use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part, PrivilegeMode};
 use super::staging::Staging;
 use super::state::State;
-use super::working_set::{self, Runs, WorkingSet};
+use super::working_set::{self, Touched, WorkingSet};
 use super::{
     MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError, WORKING_SET_FILE, memory_file,
 };
@@ -42,21 +42,25 @@ impl Vm {
         target: &Path,
         description: &Description,
     ) -> Result<Manifest, VmError> {
+        self.compact(None)?;
         let staging = Staging::beside(target)?;
         let manifest = self.stage(&staging, description)?;
         staging.publish()?;
         Ok(manifest)
     }
 
-    /// Like [`Vm::snapshot`]; before the snapshot gets its name, an instance of it answers
-    /// `request` (framed by `sprout_agent`), so that its working set is known. An instance that
-    /// does not answer costs the working set and is reported in the log, nothing more.
+    /// Like [`Vm::snapshot`]; before the snapshot gets its name, instances of it answer `request`
+    /// (framed by `sprout_agent`): a first one, so that the guest knows which pages belong
+    /// together, a second one, so that the working set is known. An instance that does not answer
+    /// costs speed and is reported in the log, nothing more.
     pub fn snapshot_rehearsed(
         &mut self,
         target: &Path,
         description: &Description,
         request: &[u8],
     ) -> Result<Manifest, VmError> {
+        let touched = self.rehearse_as_it_is(target, description, request)?;
+        self.compact(touched)?;
         let staging = Staging::beside(target)?;
         let mut manifest = self.stage(&staging, description)?;
         let rehearsal = rehearse(staging.path(), request);
@@ -76,12 +80,36 @@ impl Vm {
         Ok(manifest)
     }
 
-    /// Has the waiting guest rearrange its memory, and wait again.
-    fn compact(&mut self) -> Result<(), VmError> {
+    /// A bitmap of the pages an answer touches now, if an instance answers.
+    fn rehearse_as_it_is(
+        &mut self,
+        target: &Path,
+        description: &Description,
+        request: &[u8],
+    ) -> Result<Option<Vec<u8>>, VmError> {
+        let staging = Staging::beside(target)?;
+        self.stage(&staging, description)?;
+        match rehearse(staging.path(), request) {
+            Ok(touched) => {
+                let pages = self.memory.ram_size() / working_set::PAGE;
+                Ok(Some(working_set::bitmap(&touched.all, pages)))
+            }
+            Err(error) => {
+                tracing::warn!("memory stays as it is for {}: {error}", target.display());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Has the waiting guest rearrange its memory, and wait again. `touched` is a bitmap of the
+    /// pages an answer touches, if that is known.
+    fn compact(&mut self, touched: Option<Vec<u8>>) -> Result<(), VmError> {
         let wait = self.ready_wait()?;
         self.waiting = None;
         hypercall::complete(&self.memory, wait.request, event::COMPACT.cast_signed())?;
-        let mut backend = Buffered::new([]).ending_in(COMPACT_TIME);
+        let mut backend = Buffered::new(touched)
+            .with_first_request()
+            .ending_in(COMPACT_TIME);
         match self.run(None, &mut backend)? {
             Stop::Ready => Ok(()),
             ended => Err(VmError::Stopped {
@@ -107,7 +135,6 @@ impl Vm {
 
     /// Writes all parts, with an empty working set.
     fn stage(&mut self, staging: &Staging, description: &Description) -> Result<Manifest, VmError> {
-        self.compact()?;
         let wait = self.ready_wait()?;
         self.finish_exit()?;
         let monotonic_ns = self.clock.now();
@@ -175,7 +202,7 @@ fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), Snapshot
 ///
 /// The memory file is dropped from the page cache first and read without read-ahead: a fault then
 /// maps the page that is touched and none of its neighbours.
-fn rehearse(directory: &Path, request: &[u8]) -> Result<Runs, VmError> {
+fn rehearse(directory: &Path, request: &[u8]) -> Result<Touched, VmError> {
     let snapshot = Snapshot::open(directory)?;
     snapshot.drop_from_cache();
     let mut vm = Shell::new()?.prepare(&snapshot)?;
@@ -194,6 +221,6 @@ fn rehearse(directory: &Path, request: &[u8]) -> Result<Runs, VmError> {
         }
     }
     let memory = vm.memory();
-    working_set::present_pages(memory.ram_host_address(), memory.ram_size())
+    working_set::touched_pages(memory.ram_host_address(), memory.ram_size())
         .map_err(VmError::io("read which pages were touched"))
 }

@@ -12,9 +12,9 @@ use core::mem::offset_of;
 use sprout_abi::layout::{DOORBELL_PORT, selector};
 
 /// Link address of [`TABLES`]; see `link.ld`.
-const TABLES_BASE: u64 = 0xffff_ffff_8020_0000;
+const TABLES_BASE: u64 = 0xffff_ffff_8040_0000;
 /// Link address of the stubs; see `link.ld` and `entry.rs`.
-pub const STUBS_BASE: u64 = 0xffff_ffff_8021_0000;
+pub const STUBS_BASE: u64 = 0xffff_ffff_8020_0000;
 /// Distance of two stubs.
 const STUB_SIZE: u64 = 64;
 /// Offset of the stubs that bounce to CPL3.
