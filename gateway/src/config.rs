@@ -9,7 +9,7 @@ use sprout_agent::Limits;
 /// Everything the gateway needs to know to run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Program and arguments that start one worker.
+    /// Program and arguments of the process that starts workers (`sprout_vmm::worker::nursery`).
     pub worker_command: Vec<OsString>,
     /// Directory of the deployed functions.
     pub functions: PathBuf,

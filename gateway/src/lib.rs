@@ -20,6 +20,7 @@ pub mod job;
 pub mod logs;
 pub mod metrics;
 pub mod pool;
+pub mod process;
 pub mod registry;
 pub mod server;
 pub mod spawn;

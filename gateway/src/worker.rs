@@ -9,13 +9,13 @@ use sprout_vmm::worker::protocol::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::{Failure, Job};
 use crate::logs::FunctionLog;
 use crate::metrics::{Metrics, Stage};
+use crate::process::Process;
 use crate::spawn::Spawner;
 
 /// How long a worker may take to create its VM.
@@ -31,21 +31,21 @@ const MOST_LOST: u32 = 3;
 /// A running worker process.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
+    process: Process,
     socket: UnixStream,
     decoder: Decoder,
     buffer: Vec<u8>,
-    pid: u32,
+    pid: i32,
 }
 
 impl Worker {
     /// Starts a process. It is not [`Worker::ready`] yet.
     pub async fn start(spawner: &Spawner) -> io::Result<Self> {
-        let (child, socket) = spawner.spawn().await?;
-        let pid = child.id().unwrap_or_default();
+        let (process, socket) = spawner.spawn().await?;
+        let pid = process.id();
         let buffer = Vec::with_capacity(READ_PIECE);
         Ok(Self {
-            child,
+            process,
             socket,
             decoder: Decoder::default(),
             buffer,
@@ -106,7 +106,7 @@ impl Worker {
     /// Says why the conversation broke, with the exit status where that explains it.
     async fn broken(&mut self, error: ProtocolError) -> String {
         let pid = self.pid;
-        match timeout(EXIT_GRACE, self.child.wait()).await {
+        match timeout(EXIT_GRACE, self.process.wait()).await {
             Ok(Ok(status)) => format!("worker {pid} ended early ({status})"),
             _ => format!("worker {pid}: {error}"),
         }
@@ -114,7 +114,7 @@ impl Worker {
 
     /// Ends the process, whatever it does, and reaps it.
     pub async fn end(mut self) {
-        if let Err(error) = self.child.kill().await {
+        if let Err(error) = self.process.kill().await {
             tracing::error!(pid = self.pid, "cannot end worker: {error}");
         }
     }

@@ -199,6 +199,20 @@ fn a_worker_that_dies_while_waiting_is_replaced() {
 }
 
 #[test]
+fn the_process_workers_are_forked_from_is_replaced_when_it_dies() {
+    let server = Server::start(|config| config.workers = 1);
+    wait_until("the worker waits", || server.ready_workers() == 1);
+    let (nursery, worker) = (server.nursery_pid(), server.worker_pids()[0]);
+    server.kill(nursery);
+    // Workers are not its children: the one that waits is none the worse.
+    assert_eq!(server.get("/f/hello").status, 200);
+    wait_until("another worker waits", || server.ready_workers() == 1);
+    assert_eq!(server.get("/f/hello").status, 200);
+    assert_ne!(server.nursery_pid(), nursery);
+    assert!(!server.worker_pids().contains(&worker));
+}
+
+#[test]
 fn a_request_whose_worker_dies_before_it_reads_it_goes_to_another() {
     let server = Server::start(|config| (config.workers, config.max_workers) = (1, 2));
     wait_until("the worker waits", || server.ready_workers() == 1);

@@ -14,7 +14,7 @@ use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::manifest::FORMAT_VERSION;
-use sprout_vmm::snapshot::working_set::present_pages;
+use sprout_vmm::snapshot::working_set::touched_pages;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
@@ -140,7 +140,9 @@ fn a_rehearsal_finds_the_working_set() {
     assert!(!has(0x300), "{set:x?}");
     let vm = restore(&snapshot);
     let memory = vm.memory();
-    let present = present_pages(memory.ram_host_address(), memory.ram_size()).unwrap();
+    let present = touched_pages(memory.ram_host_address(), memory.ram_size())
+        .unwrap()
+        .all;
     for (run, _) in set.runs() {
         assert!(
             present

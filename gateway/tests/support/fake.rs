@@ -1,24 +1,31 @@
 //! A worker without a VM: says it is ready, then does what the request's path asks for.
 
 use std::io::Write;
-use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use sprout_agent::{Limits, Request, RequestDecoder, ResponseHead, frame};
+use sprout_vmm::worker::nursery;
 use sprout_vmm::worker::protocol::{
-    Done, FromWorker, LogStream, Outcome, Timings, ToWorker, WORKER_FD, receive, send,
+    Done, FromWorker, LogStream, Outcome, Timings, ToWorker, receive, send,
 };
 
 /// Set for the processes that are workers, to the directory that gets their pids.
 pub const ENVIRONMENT: &str = "SPROUT_FAKE_WORKER";
 
+/// The file in that directory that has the pid of the process they are forked from.
+pub const NURSERY: &str = "nursery";
+
 pub fn run() -> ! {
-    // SAFETY: the gateway starts workers with their socket under this number, and nothing else in
-    // this process uses it.
-    let socket = unsafe { UnixStream::from_raw_fd(WORKER_FD) };
     let pids = std::env::var_os(ENVIRONMENT).expect("pid directory");
+    let _ = std::fs::write(
+        Path::new(&pids).join(NURSERY),
+        std::process::id().to_string(),
+    );
+    let Some(socket) = nursery::run_inherited().expect("the gateway's socket") else {
+        std::process::exit(0)
+    };
     let pid = std::process::id();
     let _ = std::fs::write(Path::new(&pids).join(pid.to_string()), "");
     Worker { socket }.serve();

@@ -185,6 +185,13 @@ impl Server {
             .collect()
     }
 
+    /// The process workers are forked from.
+    pub fn nursery_pid(&self) -> u32 {
+        let path = self.home.path().join("pids").join(fake::NURSERY);
+        let text = std::fs::read_to_string(path).expect("the nursery's pid");
+        text.parse().expect("a pid")
+    }
+
     pub fn kill(&self, pid: u32) {
         self.signal(pid, "KILL");
     }

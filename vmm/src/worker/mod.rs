@@ -3,34 +3,28 @@
 
 mod backend;
 mod jail;
+pub mod nursery;
 pub mod protocol;
 
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sprout_abi::boot::boot_flags;
 
 use self::backend::Channel;
-use self::protocol::{
-    Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker, WORKER_FD,
-};
+use self::protocol::{Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker};
 use crate::kernel::Kernel;
 use crate::shell::Shell;
 use crate::snapshot::manifest::PrivilegeMode;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::vm::{Stop, Vm, VmError};
 
-/// Serves the gateway over [`WORKER_FD`], which this process must have inherited for that purpose.
+/// Is the [`nursery`], and each of the workers it forks.
 pub fn serve_inherited() -> Result<(), ProtocolError> {
-    // SAFETY: only asks for flags; an invalid descriptor is an error.
-    if unsafe { libc::fcntl(WORKER_FD, libc::F_GETFD) } < 0 {
-        return Err(ProtocolError::Closed);
+    match nursery::run_inherited()? {
+        Some(socket) => serve(&socket, Jail::Enter),
+        None => Ok(()),
     }
-    // SAFETY: the descriptor is open (checked) and was inherited for us; this is called once, at
-    // the start of the worker process, so nobody else owns it.
-    let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(WORKER_FD) });
-    serve(&socket, Jail::Enter)
 }
 
 /// Whether a worker gives up what it does not need.

@@ -1,5 +1,5 @@
-//! What the gateway and a `sprout worker` process say to each other over the unix stream socket
-//! that the worker finds as file descriptor [`WORKER_FD`].
+//! What the gateway and a worker process say to each other over the unix stream socket that the
+//! worker got from its [`nursery`](super::nursery).
 //!
 //! A worker serves one request and exits:
 //!
@@ -19,9 +19,6 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-/// The socket's file descriptor in the worker.
-pub const WORKER_FD: i32 = 3;
 
 /// Longest message in bytes: request bodies travel in one message.
 pub const MAX_MESSAGE: usize = 64 << 20;

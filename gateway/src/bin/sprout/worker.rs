@@ -1,4 +1,5 @@
-//! `sprout worker`: one pre-created VM that serves one request for the gateway.
+//! `sprout worker`: the process from which the gateway's workers are forked; each is one pre-created
+//! VM that serves one request.
 
 use std::process::ExitCode;
 
