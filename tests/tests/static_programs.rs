@@ -14,6 +14,8 @@ use libtest_mimic::{Arguments, Trial};
 use sprout_tests::run::{Outcome, run_with_input};
 use sprout_tests::{source_dir, sprout};
 
+/// Of the package busybox-static.
+const BUSYBOX: &str = "/bin/busybox";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -39,7 +41,28 @@ fn trials() -> Result<Vec<Trial>> {
             compare(&file).map_err(|error| format!("{error:#}").into())
         })
     };
-    Ok(files.into_iter().map(trial).collect())
+    let memory = Trial::test("memory_is_honoured_to_the_page", || {
+        memory_size().map_err(|error| format!("{error:#}").into())
+    });
+    Ok(files.into_iter().map(trial).chain([memory]).collect())
+}
+
+/// A size that is no multiple of a large page is what the guest has, and can use.
+fn memory_size() -> Result<()> {
+    sprout::kvm()?;
+    let script = "grep MemTotal /proc/meminfo; \
+                  head -c 9000000 /dev/urandom > /tmp/a; cp /tmp/a /tmp/b; cmp /tmp/a /tmp/b";
+    let mut command = sprout::command()?;
+    command.args([
+        "run", "--memory", "50204K", "--", BUSYBOX, "sh", "-c", script,
+    ]);
+    let outcome = run_with_input(&mut command, File::open("/dev/null")?, DEADLINE)?;
+    ensure!(
+        outcome.status == Some(0) && outcome.out() == "MemTotal:          50204 kB\n",
+        "{}",
+        describe(&outcome)
+    );
+    Ok(())
 }
 
 fn compare(file: &Path) -> Result<()> {

@@ -28,7 +28,7 @@ pub const MIN_RAM: u64 = 16 << 20;
 pub enum MemoryError {
     /// The RAM size is out of bounds.
     #[error(
-        "{size} bytes of memory: it must be a multiple of 2 MiB between {min} MiB and {max} GiB",
+        "{size} bytes of memory: it must be a multiple of 4 KiB between {min} MiB and {max} GiB",
         min = MIN_RAM >> 20,
         max = MAX_RAM >> 30
     )]
@@ -305,7 +305,7 @@ impl GuestMemory {
 }
 
 fn checked_ram_size(size: u64) -> Result<usize, MemoryError> {
-    let valid = (MIN_RAM..=MAX_RAM).contains(&size) && size.is_multiple_of(HUGE_PAGE_SIZE);
+    let valid = (MIN_RAM..=MAX_RAM).contains(&size) && size.is_multiple_of(PAGE_SIZE);
     usize::try_from(size)
         .ok()
         .filter(|_| valid)
@@ -354,7 +354,7 @@ mod tests {
         for size in [
             0,
             MIN_RAM - 1,
-            MIN_RAM + 4096,
+            MIN_RAM + 4095,
             MAX_RAM + HUGE_PAGE_SIZE,
             u64::MAX,
         ] {

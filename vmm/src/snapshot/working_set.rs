@@ -112,10 +112,11 @@ impl WorkingSet {
     /// From the pages that were touched and the content of memory.
     pub fn new(touched: &Touched, memory: &[u8]) -> Self {
         let wide = with_neighbours(&touched.all);
-        let (blocks, _) = memory.as_chunks::<{ (PAGE * BLOCK as u64) as usize }>();
+        let blocks = memory.chunks((PAGE * u64::from(BLOCK)) as usize);
         let mut set = Self::default();
         for (number, content) in (0u32..).zip(blocks) {
-            let block = number * BLOCK..(number + 1) * BLOCK;
+            let end = number * BLOCK + (content.len() as u64 / PAGE) as u32;
+            let block = number * BLOCK..end;
             let inside = |run: &Range<u32>| run.start.max(block.start)..run.end.min(block.end);
             let pages = wide.iter().map(inside).filter(|run| !run.is_empty());
             let mut written = touched.written.iter().map(inside);
@@ -126,7 +127,9 @@ impl WorkingSet {
                 Some([.., last]) if run.start <= last.end.saturating_add(gap) => last.end = run.end,
                 _ => runs.push(run),
             };
-            if pages.clone().map(|run| run.len()).sum::<usize>() < DENSE {
+            // RAM may end with less than a block.
+            let whole = content.len() as u64 == PAGE * u64::from(BLOCK);
+            if !whole || pages.clone().map(|run| run.len()).sum::<usize>() < DENSE {
                 pages.for_each(|run| add(run, 0));
                 continue;
             }
@@ -270,6 +273,18 @@ mod tests {
         assert_eq!(WorkingSet::new(&touched, &memory).blocks(), [1]);
         touched.written.push(3..4);
         assert_eq!(WorkingSet::new(&touched, &memory).blocks(), [0, 1]);
+    }
+
+    #[test]
+    fn memory_that_ends_inside_a_block_has_runs_up_to_its_end() {
+        let memory = vec![1; ((BLOCK as u64 + 300) * PAGE) as usize];
+        let touched = all_written(&[100..101, 600..812]);
+        let set = WorkingSet::new(&touched, &memory);
+        assert!(set.blocks().is_empty());
+        let runs: Vec<_> = set.runs().map(|(run, _)| run).collect();
+        assert_eq!(runs, [96..104, 600..812]);
+        let size = memory.len() as u64;
+        assert_eq!(WorkingSet::decode(&set.encode(), size), Some(set));
     }
 
     /// Three blocks: one touched here and there, one all over with few pages in use, one untouched.

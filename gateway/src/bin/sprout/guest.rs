@@ -11,8 +11,8 @@ use sprout_vmm::boot::{BootConfig, ImageMount, Program};
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::program;
 
-/// Bytes of a large page: guest memory is a multiple of it.
-const MEMORY_STEP: u64 = 2 << 20;
+/// Bytes of a page: guest memory is a multiple of it.
+const MEMORY_STEP: u64 = 4096;
 
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -235,8 +235,8 @@ mod tests {
     fn sizes_have_units_and_are_rounded_up() {
         assert_eq!(parse_size("256M").unwrap(), 256 << 20);
         assert_eq!(parse_size("1G").unwrap(), 1 << 30);
-        assert_eq!(parse_size("33MiB").unwrap(), 34 << 20);
-        assert_eq!(parse_size("1").unwrap(), 2 << 20);
+        assert_eq!(parse_size("33MiB").unwrap(), 33 << 20);
+        assert_eq!(parse_size("1").unwrap(), 4096);
         for bad in ["", "M", "12X", "-5M", "99999999999999G", "1.5G"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
