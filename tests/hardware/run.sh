@@ -34,6 +34,17 @@ if [ -z "$any" ]; then
     check doctor ./sprout doctor --require-hardware-isolation
 fi
 
+exits() { # the exits of a run of a program that makes that many system calls
+    ./sprout run --memory 64M --stats -- programs/many_syscalls "$1" 2>&1 |
+        sed -n 's/^kvm\.exits *//p'
+}
+
+no_exits() { # 100,000 system calls more, and no more exits than ticks of the timer
+    few=$(exits 1000) many=$(exits 101000)
+    echo "$few exits with 1000 system calls, $many with 101000"
+    [ -n "$few" ] && [ -n "$many" ] && [ $((many - few)) -lt 2000 ]
+}
+
 run_native() { # with the arguments of the case in $dir
     set --
     while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
@@ -51,6 +62,10 @@ for dir in cases/*; do
     # The differential tests keep the list of known failures honest.
     [ ! -e "$dir/expected-fail" ] || continue
     program=$(cat "$dir/program")
+    if [ -z "$any" ] && [ "$name" = many_syscalls.many ]; then
+        check exits_per_system_call no_exits
+        tail -n 1 "$out/text"
+    fi
     run_case() {
         set --
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
