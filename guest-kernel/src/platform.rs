@@ -9,9 +9,12 @@ pub use imp::*;
 mod imp {
     use crate::arch;
     use crate::errno::{Errno, Result};
+    use crate::smp;
     use core::sync::atomic::Ordering;
     use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
-    use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, TerminalState, number, signal};
+    use sprout_abi::hypercall::{
+        MAX_SEGMENTS, Request, Segment, TerminalState, number, signal, wait_flags,
+    };
 
     fn call(number: u32, args: [u64; 6]) -> Result<u64> {
         let result = arch::doorbell(Request {
@@ -133,20 +136,58 @@ mod imp {
         shared().next_timer_ns.store(deadline_ns, Ordering::Relaxed);
     }
 
-    /// Tells the VMM whether ring 3 is to be interrupted by the next tick.
+    /// Tells the VMM whether ring 3 is to be interrupted by the next tick, on every vCPU.
     pub fn set_preempt_wanted(wanted: bool) {
-        let page = shared();
-        if page.preempt_wanted.load(Ordering::Relaxed) != u32::from(wanted) {
-            page.preempt_wanted
-                .store(u32::from(wanted), Ordering::Relaxed);
+        for cpu in &shared().cpus[..smp::count()] {
+            if cpu.preempt_wanted.load(Ordering::Relaxed) != u32::from(wanted) {
+                cpu.preempt_wanted
+                    .store(u32::from(wanted), Ordering::Relaxed);
+            }
         }
     }
 
-    /// Whether a tick came while the sentry ran; clears it.
+    /// Whether a tick came while the sentry ran on this vCPU; clears it.
     pub fn take_preempt_pending() -> bool {
+        let cpu = &shared().cpus[smp::this_cpu()];
+        cpu.preempt_pending.load(Ordering::Relaxed) != 0
+            && cpu.preempt_pending.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Marks vCPU `cpu` as to enter the sentry. [`kick`] makes it.
+    pub fn set_kick(cpu: usize) {
+        shared().cpus[cpu].kick.store(1, Ordering::SeqCst);
+    }
+
+    /// Whether vCPU `cpu` is marked.
+    pub fn is_kicked(cpu: usize) -> bool {
+        shared().cpus[cpu].kick.load(Ordering::SeqCst) != 0
+    }
+
+    /// vCPU `cpu`, this one, is in the sentry.
+    pub fn take_kick(cpu: usize) {
+        shared().cpus[cpu].kick.store(0, Ordering::SeqCst);
+    }
+
+    /// Makes the VMM look at the marks of the vCPUs in `mask`, and at the next timer.
+    pub fn kick(mask: u32) {
+        let _ = call(number::KICK, [mask.into(), 0, 0, 0, 0, 0]);
+    }
+
+    /// Waits in the host until this vCPU is kicked.
+    pub fn park() {
+        wait(u64::MAX, wait_flags::PARK, 0);
+    }
+
+    /// Whether an idle vCPU watches the clock, for a later time than that of the next timer.
+    pub fn clock_is_watched_too_late() -> bool {
         let page = shared();
-        page.preempt_pending.load(Ordering::Relaxed) != 0
-            && page.preempt_pending.swap(0, Ordering::Relaxed) != 0
+        let watched = page.watched_ns.load(Ordering::Relaxed);
+        watched != 0 && page.next_timer_ns.load(Ordering::Relaxed) < watched
+    }
+
+    /// Starts vCPU `cpu` at `entry` on the page tables at `root`.
+    pub fn start_cpu(cpu: usize, entry: u64, root: u64) -> Result<()> {
+        call(number::START_CPU, [cpu as u64, entry, root, 0, 0, 0]).map(drop)
     }
 
     /// Events that came while the guest was busy; clears them.
@@ -203,6 +244,22 @@ mod imp {
 
     pub fn take_events() -> u64 {
         0
+    }
+
+    pub fn set_kick(_: usize) {}
+
+    pub fn is_kicked(_: usize) -> bool {
+        false
+    }
+
+    pub fn take_kick(_: usize) {}
+
+    pub fn kick(_: u32) {}
+
+    pub fn park() {}
+
+    pub fn clock_is_watched_too_late() -> bool {
+        false
     }
 
     pub fn wait(_: u64, _: u64, _: u64) -> u64 {

@@ -72,6 +72,13 @@ pub mod number {
     /// The first process was stopped from outside or by the terminal's stop character: the VMM
     /// stops itself, so that the operator's shell takes over. Returns once it is continued.
     pub const STOPPED: u32 = 14;
+    /// Makes the vCPUs in the bit mask `args[0]` look at their
+    /// [`crate::boot::SharedCpu::kick`]; the mask may be empty. In any case an idle vCPU that
+    /// watches the clock looks at [`crate::boot::SharedPage::next_timer_ns`] again.
+    pub const KICK: u32 = 15;
+    /// Starts vCPU `args[0]`, which does not run yet, in ring 0 at the virtual address `args[1]`
+    /// with the page-table root `args[2]`, in the state vCPU 0 started in.
+    pub const START_CPU: u32 = 16;
 }
 
 /// What TAKE_SIGNAL adds to a number.
@@ -159,6 +166,8 @@ pub mod wait_flags {
     /// A program sits in a read of the request channel and nothing else can run: the guest is
     /// ready for a request, and a snapshot may be taken here.
     pub const READY: u64 = 1 << 0;
+    /// Not idle: this vCPU only waits for its kick (another one holds what it needs).
+    pub const PARK: u64 = 1 << 1;
 }
 
 const _: () = {

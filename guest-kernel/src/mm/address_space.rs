@@ -6,11 +6,13 @@ use super::page_table::{Flush, PageTable, page_floor};
 use super::shared::KernelPages;
 use super::vma::{Backing, FaultHistory, Prot, STACK_GUARD_GAP, Vma, VmaFlags, VmaSet};
 use crate::arch::page_table::Entry;
+use crate::arch::tlb;
 use crate::errno::{Errno, Result};
+use crate::smp;
 use crate::sync::{Lock, LockGuard, Rank};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
+use sprout_abi::layout::{HUGE_PAGE_SIZE, MAX_VCPUS, PAGE_SIZE, USER_END};
 
 /// Lowest address a program gets (vm.mmap_min_addr).
 pub const MMAP_MIN_ADDR: u64 = 0x1_0000;
@@ -158,7 +160,8 @@ impl Drop for Space {
 
 /// An address space, shared by the threads of a process.
 pub struct AddressSpace {
-    root: u64,
+    /// The roots of its tables on each vCPU; the first names it.
+    roots: [u64; MAX_VCPUS],
     space: Lock<Space>,
 }
 
@@ -185,7 +188,7 @@ impl AddressSpace {
 
     pub(super) fn from_space(space: Space) -> AddressSpace {
         AddressSpace {
-            root: space.tables.root(),
+            roots: space.tables.roots(),
             space: Lock::new(Rank::AddressSpace, space),
         }
     }
@@ -194,9 +197,15 @@ impl AddressSpace {
         self.space.lock()
     }
 
-    /// Guest-physical address of the top-level page table.
-    pub fn root(&self) -> u64 {
-        self.root
+    /// A number that no other address space has while this one lives.
+    pub fn id(&self) -> u64 {
+        self.roots[0]
+    }
+
+    /// Makes it the one this vCPU uses. It must stay alive until the vCPU uses another one, or is
+    /// dropped by it.
+    pub fn activate(&self) {
+        tlb::switch_root(self.roots[smp::this_cpu()], self.id());
     }
 
     /// Sets the limits for the calls that follow.

@@ -150,6 +150,7 @@ pub fn boot(kernel: &Kernel) -> Vm {
     let config = BootConfig {
         kernel,
         ram_size: MIN_RAM,
+        vcpus: 1,
         images: vec![],
         program,
         flags: 0,

@@ -20,7 +20,7 @@ use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::vm::{Stop, Vm};
 
-use crate::guest::parse_size;
+use crate::guest::{parse_size, parse_vcpus};
 
 /// What Node is told: the agent's entry point, and that V8 needs no more helper threads than a guest
 /// has vCPUs (it would start four).
@@ -41,6 +41,9 @@ pub struct Args {
     /// Memory of each instance
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     memory: u64,
+    /// Number of vCPUs of each instance
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_vcpus)]
+    vcpus: usize,
     /// Environment variable of the function
     #[arg(long, value_name = "KEY=VALUE")]
     env: Vec<String>,
@@ -161,6 +164,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = BootConfig {
         kernel: &kernel,
         ram_size: args.memory,
+        vcpus: args.vcpus,
         images,
         program,
         flags: boot_flags::CHANNEL | strace,

@@ -106,6 +106,8 @@ pub struct SystemInfo {
     pub cpu_ns: u64,
     /// The text of `/proc/cpuinfo`.
     pub cpuinfo: Vec<u8>,
+    /// ns each vCPU ran programs.
+    pub busy_ns: Vec<u64>,
 }
 
 static SOURCE: Lock<Option<&'static dyn ProcSource>> = Lock::new(Rank::Leaf, None);

@@ -93,6 +93,7 @@ impl ProcSource for OneProcess {
             runnable: 1,
             cpu_ns: 0,
             cpuinfo: b"processor\t: 0\n".to_vec(),
+            busy_ns: vec![20_000_000, 30_000_000],
         }
     }
 }

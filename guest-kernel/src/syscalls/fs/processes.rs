@@ -159,7 +159,8 @@ impl ProcSource for ProcessTable {
             threads: tasks.len(),
             runnable: tasks.iter().filter(runs).count(),
             cpu_ns: processes.iter().map(|process| process.cpu_time_ns()).sum(),
-            cpuinfo: crate::arch::cpu_information(crate::time::tsc_khz()),
+            cpuinfo: crate::arch::cpu_information(crate::time::tsc_khz(), crate::smp::count()),
+            busy_ns: sched::busy_ns()[..crate::smp::count()].to_vec(),
         }
     }
 }
