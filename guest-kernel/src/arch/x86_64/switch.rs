@@ -150,7 +150,8 @@ pub fn set_gs_base(base: u64) {
 /// task, or waiting to be reaped.
 pub fn switch(from: Option<Arc<Task>>, to: Arc<Task>) {
     // References held across the switch would be lost with a stack that never runs again.
-    let (from, to) = (from.map(|task| Arc::as_ptr(&task)), Arc::as_ptr(&to));
+    let pointer = |task: Arc<Task>| Arc::as_ptr(&task);
+    let (from, to) = (from.map(pointer), pointer(to));
     // SAFETY: the scheduler keeps both tasks alive (see above); `to` is not running, so its saved
     // stack pointer is valid; the kernel lock keeps other vCPUs away from both.
     unsafe {
