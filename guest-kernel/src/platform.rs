@@ -10,7 +10,7 @@ mod imp {
     use crate::arch;
     use crate::errno::{Errno, Result};
     use crate::smp;
-    use core::sync::atomic::Ordering;
+    use core::sync::atomic::{Ordering, fence};
     use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
     use sprout_abi::hypercall::{
         MAX_SEGMENTS, Request, Segment, TerminalState, number, signal, wait_flags,
@@ -89,9 +89,10 @@ mod imp {
         call_with_segments(number::CHANNEL_SEND, &[segment(bytes)], 0).map(|n| n as usize)
     }
 
-    /// Idles until an event of `interest`, or `deadline_ns`; returns `hypercall::event` bits.
-    pub fn wait(deadline_ns: u64, flags: u64, interest: u64) -> u64 {
-        call(number::WAIT, [deadline_ns, flags, interest, 0, 0, 0]).unwrap_or(0)
+    /// Idles until an event of `interest`, or `deadline_ns`; returns `hypercall::event` bits. What
+    /// a later `turn` says of the guest replaces what an earlier one said.
+    pub fn wait(deadline_ns: u64, flags: u64, interest: u64, turn: u64) -> u64 {
+        call(number::WAIT, [deadline_ns, flags, interest, turn, 0, 0]).unwrap_or(0)
     }
 
     /// Ends the VM with the program's exit status and fatal signal (or 0).
@@ -136,12 +137,12 @@ mod imp {
         shared().next_timer_ns.store(deadline_ns, Ordering::Relaxed);
     }
 
-    /// Tells the VMM whether ring 3 is to be interrupted by the next tick, on every vCPU.
-    pub fn set_preempt_wanted(wanted: bool) {
-        for cpu in &shared().cpus[..smp::count()] {
-            if cpu.preempt_wanted.load(Ordering::Relaxed) != u32::from(wanted) {
-                cpu.preempt_wanted
-                    .store(u32::from(wanted), Ordering::Relaxed);
+    /// Tells the VMM on which vCPUs (a bit mask) ring 3 is to be interrupted by the next tick.
+    pub fn set_preempt_wanted(cpus: u32) {
+        for (number, cpu) in shared().cpus[..smp::count()].iter().enumerate() {
+            let wanted = cpus >> number & 1;
+            if cpu.preempt_wanted.load(Ordering::Relaxed) != wanted {
+                cpu.preempt_wanted.store(wanted, Ordering::Relaxed);
             }
         }
     }
@@ -175,12 +176,14 @@ mod imp {
 
     /// Waits in the host until this vCPU is kicked.
     pub fn park() {
-        wait(u64::MAX, wait_flags::PARK, 0);
+        wait(u64::MAX, wait_flags::PARK, 0, 0);
     }
 
     /// Whether an idle vCPU watches the clock, for a later time than that of the next timer.
     pub fn clock_is_watched_too_late() -> bool {
         let page = shared();
+        // Either the watcher sees the timer that was set before, or this sees what it watches for.
+        fence(Ordering::SeqCst);
         let watched = page.watched_ns.load(Ordering::Relaxed);
         watched != 0 && page.next_timer_ns.load(Ordering::Relaxed) < watched
     }
@@ -240,7 +243,7 @@ mod imp {
 
     pub fn set_next_timer(_: u64) {}
 
-    pub fn set_preempt_wanted(_: bool) {}
+    pub fn set_preempt_wanted(_: u32) {}
 
     pub fn take_events() -> u64 {
         0
@@ -262,7 +265,7 @@ mod imp {
         false
     }
 
-    pub fn wait(_: u64, _: u64, _: u64) -> u64 {
+    pub fn wait(_: u64, _: u64, _: u64, _: u64) -> u64 {
         unreachable!("host unit tests do not idle")
     }
 }

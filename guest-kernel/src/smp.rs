@@ -44,8 +44,11 @@ mod state {
 #[repr(align(64))]
 struct Cpu {
     state: AtomicU8,
-    /// Translations were weakened: forget all of them before the next program runs.
-    flush: AtomicBool,
+    /// How often translations it may hold were weakened. Changed under the kernel lock.
+    weakened: AtomicU32,
+    /// The value of `weakened` before it last forgot all translations. Only this vCPU writes it:
+    /// what is weakened while it forgets is not taken for forgotten.
+    forgotten: AtomicU32,
     /// The address space whose tables are loaded; 0: the sentry's own.
     space: AtomicU64,
 }
@@ -53,7 +56,8 @@ struct Cpu {
 static CPUS: [Cpu; MAX_VCPUS] = [const {
     Cpu {
         state: AtomicU8::new(state::OFFLINE),
-        flush: AtomicBool::new(false),
+        weakened: AtomicU32::new(0),
+        forgotten: AtomicU32::new(0),
         space: AtomicU64::new(0),
     }
 }; MAX_VCPUS];
@@ -69,8 +73,8 @@ static WANTED: AtomicU32 = AtomicU32::new(0);
 static PARKED: AtomicU32 = AtomicU32::new(0);
 /// vCPUs to kick when the kernel lock is released. Changed under the kernel lock.
 static KICKS: AtomicU32 = AtomicU32::new(0);
-/// How many tasks are in the run queue: what spinning vCPUs look at.
-static RUNNABLE: AtomicUsize = AtomicUsize::new(0);
+/// Bit mask of vCPUs for which a task is in the run queue: what spinning ones look at.
+static RUNNABLE: AtomicU32 = AtomicU32::new(0);
 
 /// How long a vCPU spins before it goes to sleep in the host or asks it for help, in ns: about what
 /// that costs.
@@ -137,7 +141,7 @@ pub fn idle<R>(wait: impl FnOnce() -> R) -> Option<R> {
     own.state.store(state::SPINNING, Ordering::SeqCst);
     release();
     let end = arch::tsc() + spin_ticks();
-    let called = || RUNNABLE.load(Ordering::SeqCst) != 0 || platform::is_kicked(cpu);
+    let called = || has_work(cpu) || platform::is_kicked(cpu);
     while !called() && arch::tsc() < end {
         spin_loop();
     }
@@ -184,9 +188,14 @@ pub fn is_idle(cpu: usize) -> bool {
         && KICKS.load(Ordering::Relaxed) & 1 << cpu == 0
 }
 
-/// How many tasks wait in the run queue now.
-pub fn set_runnable(tasks: usize) {
-    RUNNABLE.store(tasks, Ordering::SeqCst);
+/// For which vCPUs (a bit mask) tasks wait in the run queue now.
+pub fn set_runnable(cpus: u32) {
+    RUNNABLE.store(cpus, Ordering::SeqCst);
+}
+
+/// Whether a task that `cpu` may run waits in the run queue.
+fn has_work(cpu: usize) -> bool {
+    RUNNABLE.load(Ordering::SeqCst) & 1 << cpu != 0
 }
 
 /// Has `cpu`, if it is another one, enter the sentry soon after this one has left it.
@@ -221,7 +230,7 @@ pub fn shoot_down(space: Option<u64>) {
     for (number, cpu) in CPUS.iter().enumerate().take(count()) {
         let uses = space.is_none_or(|space| cpu.space.load(Ordering::Relaxed) == space);
         if number != this && uses {
-            cpu.flush.store(true, Ordering::SeqCst);
+            cpu.weakened.fetch_add(1, Ordering::SeqCst);
             waited_for |= 1 << number;
         }
     }
@@ -233,7 +242,7 @@ pub fn shoot_down(space: Option<u64>) {
                 continue;
             }
             match cpu.state.load(Ordering::SeqCst) {
-                _ if !cpu.flush.load(Ordering::SeqCst) => waited_for &= !(1 << number),
+                _ if cpu.has_forgotten() => waited_for &= !(1 << number),
                 state::PROGRAM => kicks |= 1 << number,
                 state::KERNEL => {}
                 // It will look before it goes on.
@@ -254,11 +263,19 @@ pub fn shoot_down(space: Option<u64>) {
     }
 }
 
-/// Whether translations were weakened since this vCPU last looked; then forgets all.
-fn answer_shoot_down(cpu: &Cpu) {
-    if cpu.flush.load(Ordering::SeqCst) {
-        tlb::flush_local();
-        cpu.flush.store(false, Ordering::SeqCst);
+impl Cpu {
+    /// Whether it holds no translation that was weakened.
+    fn has_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::SeqCst) == self.weakened.load(Ordering::SeqCst)
+    }
+
+    /// On this vCPU: if translations were weakened since it last looked, forgets all.
+    fn answer_shoot_down(&self) {
+        let weakened = self.weakened.load(Ordering::SeqCst);
+        if self.forgotten.load(Ordering::Relaxed) != weakened {
+            tlb::flush_local();
+            self.forgotten.store(weakened, Ordering::SeqCst);
+        }
     }
 }
 
@@ -270,7 +287,7 @@ fn acquire(cpu: usize) {
     let own = &CPUS[cpu];
     if WANTED.load(Ordering::Relaxed) != 0 && LAST.load(Ordering::Relaxed) == cpu {
         for _ in 0..COURTESY {
-            answer_shoot_down(own);
+            own.answer_shoot_down();
             spin_loop();
         }
     }
@@ -280,7 +297,7 @@ fn acquire(cpu: usize) {
         WANTED.fetch_sub(1, Ordering::Relaxed);
     }
     LAST.store(cpu, Ordering::Relaxed);
-    answer_shoot_down(own);
+    own.answer_shoot_down();
 }
 
 fn try_acquire() -> bool {
@@ -292,7 +309,7 @@ fn wait_for_lock(cpu: usize) {
     let own = &CPUS[cpu];
     let mut end = arch::tsc() + spin_ticks();
     loop {
-        answer_shoot_down(own);
+        own.answer_shoot_down();
         if try_acquire() {
             return;
         }

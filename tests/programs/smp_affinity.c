@@ -12,6 +12,17 @@ static int count_lines(const char *path, const char *prefix) {
     fclose(file);
     return count;
 }
+static int number_after(const char *path, const char *name) {
+    FILE *file = fopen(path, "r");
+    NEED(file);
+    char line[4096];
+    int number = -1;
+    while (number < 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, name, strlen(name)) == 0)
+            number = atoi(line + strlen(name));
+    fclose(file);
+    return number;
+}
 static void *wander(void *arg) {
     cpu_set_t *allowed = arg;
     for (int round = 0; round < 3; round++)
@@ -70,6 +81,7 @@ int main(void) {
             break;
         }
     NEED(sched_setaffinity(0, sizeof first, &first) == 0);
+    YES(CPU_ISSET(number_after("/proc/self/status", "Cpus_allowed_list:"), &first));
     void *inherited;
     NEED(pthread_create(&threads[0], NULL, count, NULL) == 0);
     NEED(pthread_join(threads[0], &inherited) == 0);

@@ -45,7 +45,8 @@ pub mod number {
     pub const CLOCK_READ: u32 = 3;
     /// Idle until an event. `args[0]`: deadline in guest monotonic ns, `u64::MAX` none.
     /// `args[1]`: [`super::wait_flags`]. `args[2]`: [`super::event`] bits the guest can use
-    /// (INPUT is watched only when asked for). Returns event bits.
+    /// (INPUT is watched only when asked for). `args[3]`: of several vCPUs' waits, the one with the
+    /// highest number says what the guest can use and whether it is READY. Returns event bits.
     pub const WAIT: u32 = 4;
     /// Receive request bytes into the scatter list, without blocking. Returns bytes, 0 when the
     /// host closed the channel, -EAGAIN when there are none now.

@@ -708,13 +708,7 @@ pub fn sched_setaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Resu
     if allowed == 0 {
         return Err(Errno::EINVAL);
     }
-    task.set_affinity(allowed);
-    if Arc::ptr_eq(&task, ctx.task()) {
-        sched::leave_wrong_cpu(&task);
-    } else {
-        // If it runs on a vCPU it now may not, it leaves that on its way back to its program.
-        task.wake_up();
-    }
+    sched::set_affinity(&task, allowed);
     Ok(0)
 }
 

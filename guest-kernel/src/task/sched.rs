@@ -59,10 +59,23 @@ impl RunQueue {
         self.runnable.remove(index)
     }
 
-    /// Tells the VMM and the other vCPUs whether tasks wait.
+    /// Tells the VMM and the other vCPUs for whom tasks wait. To be called when the queue, or the
+    /// vCPUs of a task in it, have changed.
     fn publish(&self) {
-        platform::set_preempt_wanted(!self.runnable.is_empty());
-        smp::set_runnable(self.runnable.len());
+        let all = smp::all_cpus() as u32;
+        let mut cpus = 0;
+        let ready = |task: &&Arc<Task>| task.state() == RunState::Runnable;
+        for task in self.runnable.iter().filter(ready) {
+            cpus |= match task.cpu() {
+                Some(cpu) => 1 << cpu,
+                None => task.affinity() as u32 & all,
+            };
+            if cpus == all {
+                break;
+            }
+        }
+        platform::set_preempt_wanted(cpus);
+        smp::set_runnable(cpus);
     }
 }
 
@@ -254,7 +267,7 @@ fn switch_away() {
             previous.fpu.lock().save();
         }
         // The kernel lock keeps other vCPUs from it until this one has left its stack.
-        previous.set_cpu(None);
+        set_free(previous);
     }
     next.set_cpu(Some(cpu));
     next.process().space().activate();
@@ -279,10 +292,28 @@ fn stop_accounting(cpu: usize) -> Option<Arc<Task>> {
     Some(task)
 }
 
+/// From now on any vCPU may run `task`, which this one is leaving.
+fn set_free(task: &Task) {
+    task.set_cpu(None);
+    if task.state() == RunState::Runnable {
+        RUN_QUEUE.lock().publish();
+    }
+}
+
+/// Sets the vCPUs that `task` may run on. If it runs on another one now, it leaves that on its way
+/// back to its program.
+pub fn set_affinity(task: &Task, mask: u64) {
+    task.set_affinity(mask);
+    RUN_QUEUE.lock().publish();
+    if let Some(cpu) = task.cpu() {
+        smp::interrupt(cpu);
+    }
+}
+
 /// Leaves the current task, which is in the run queue for another vCPU, without one to run here.
 fn leave_to_idle(cpu: usize, task: Arc<Task>) {
     task.fpu.lock().save();
-    task.set_cpu(None);
+    set_free(&task);
     arch::tlb::switch_to_own_root();
     RUN_QUEUE.lock().cpus[cpu].current = None;
     arch::switch_to_idle(task);

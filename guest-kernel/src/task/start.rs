@@ -11,7 +11,11 @@ use crate::time::timers;
 use crate::tty;
 use crate::wait::PollEvents;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use sprout_abi::hypercall::{event, wait_flags};
+
+/// How often a vCPU had nothing to do.
+static TURN: AtomicU64 = AtomicU64::new(1);
 
 /// Waits in the host for something to do.
 pub fn idle() {
@@ -34,7 +38,9 @@ pub fn idle() {
     // The other vCPUs don't run anything either.
     let ready = in_channel && smp::others_idle();
     let flags = if ready { wait_flags::READY } else { 0 };
-    if let Some(events) = smp::idle(|| platform::wait(deadline, flags, interest)) {
+    // vCPUs may get to the VMM in another order than they looked at the queues in.
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    if let Some(events) = smp::idle(|| platform::wait(deadline, flags, interest, turn)) {
         handle_events(events);
     }
 }

@@ -146,8 +146,8 @@ impl Task {
         self.affinity.load(Ordering::Relaxed)
     }
 
-    /// Sets the vCPUs it may run on, from when it is next scheduled.
-    pub fn set_affinity(&self, mask: u64) {
+    /// Sets the vCPUs it may run on, from when it is next scheduled; `sched` is to be told.
+    pub(super) fn set_affinity(&self, mask: u64) {
         self.affinity.store(mask, Ordering::Relaxed);
     }
 

@@ -79,6 +79,8 @@ pub struct Wait {
     pub flags: u64,
     /// Bits of `event` the guest can use.
     pub wanted: u64,
+    /// Among the waits of several vCPUs, the highest is the one to go by.
+    pub turn: u64,
 }
 
 /// What a tick should watch for because the guest asked and got nothing (bits of `event`).
@@ -132,6 +134,7 @@ pub fn parse(memory: &GuestMemory, gpa: u64) -> Result<Request<'_>, DoorbellErro
             deadline: a0,
             flags: a1,
             wanted: a2,
+            turn: a3,
         }),
         number::KICK => Outcome::Kick(a0),
         number::START_CPU => Outcome::Start {

@@ -57,6 +57,7 @@ mod tests {
             deadline: 7,
             flags: 1,
             wanted: 2,
+            turn: 3,
         };
         let bytes = State::new(vec![(vcpu, wait)], 99).encode().unwrap();
         let state = State::decode(&bytes).unwrap();

@@ -21,6 +21,12 @@ use crate::vm::{Stop, VmError};
 
 /// Signals are passed to the guest whether it asked or not.
 pub const SIGNALS: u64 = event::SIGNAL;
+/// What a guest waits for that has not said anything.
+const NOTHING: Claim = Claim {
+    turn: 0,
+    wanted: SIGNALS,
+    ready: false,
+};
 /// How long a timer that a vCPU was just woken for may stay due before it wakes another.
 const TIMER_GRACE: Duration = Duration::from_millis(2);
 
@@ -44,19 +50,40 @@ pub enum Power {
 pub struct State {
     /// The wait of each idle vCPU.
     pub waits: Vec<Option<Wait>>,
+    /// vCPUs that wait for another one.
+    parked: Vec<bool>,
     /// vCPUs in [`Desk`]'s condition variable.
     asleep: Vec<bool>,
     /// Whether each vCPU runs.
     pub power: Vec<Power>,
-    /// Events that the guest wants and has not been given: what the last vCPU to become idle said.
-    wanted: u64,
-    /// The guest said that nothing can run but a request.
-    ready: bool,
+    /// What the vCPU that last had nothing to do said of the guest.
+    claim: Claim,
     watching: Option<usize>,
     /// The last timer a vCPU was woken for, and when.
     timer: Option<(u64, Instant)>,
     /// How the run ended.
     pub end: Option<Result<Stop, VmError>>,
+}
+
+/// What an idle guest waits for.
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    /// [`Wait::turn`].
+    turn: u64,
+    /// Events that the guest wants and has not been given.
+    wanted: u64,
+    /// Nothing can run but a request.
+    ready: bool,
+}
+
+impl Claim {
+    fn of(wait: &Wait) -> Self {
+        Self {
+            turn: wait.turn,
+            wanted: wait.wanted | SIGNALS,
+            ready: wait.flags & wait_flags::READY != 0,
+        }
+    }
 }
 
 /// What the watcher looks for.
@@ -133,11 +160,10 @@ impl<'a> Desk<'a> {
         Ok(Self {
             state: Mutex::new(State {
                 asleep: vec![false; seats.len()],
-                ready: ready_at_start(&waits),
-                wanted: waits
-                    .iter()
-                    .flatten()
-                    .fold(SIGNALS, |all, wait| all | wait.wanted),
+                parked: vec![false; seats.len()],
+                claim: (waits.iter().flatten())
+                    .max_by_key(|wait| wait.turn)
+                    .map_or(NOTHING, Claim::of),
                 waits,
                 power,
                 watching: None,
@@ -312,11 +338,31 @@ impl<'a> Desk<'a> {
         self.changed.notify_all();
     }
 
+    /// `cpu` waits for its kick, or no longer. False: so do all that run, and there is nobody left
+    /// to kick one, or to watch the outside; `kicked` tells who is just being kicked.
+    pub fn park(
+        &self,
+        state: &mut State,
+        cpu: usize,
+        parked: bool,
+        kicked: impl Fn(usize) -> bool,
+    ) -> bool {
+        state.parked[cpu] = parked;
+        !parked
+            || (0..self.count()).any(|cpu| match state.power[cpu] {
+                Power::On => !state.parked[cpu] || kicked(cpu),
+                Power::Asked { .. } => true,
+                Power::Off => false,
+            })
+    }
+
     /// A vCPU is idle. The watcher looks at what that changes.
     pub fn arrive(&self, state: &mut State, cpu: usize, wait: Wait) {
         state.waits[cpu] = Some(wait);
-        state.wanted = wait.wanted | SIGNALS;
-        state.ready |= wait.flags & wait_flags::READY != 0;
+        // One that had nothing to do later may have come here earlier.
+        if wait.turn >= state.claim.turn {
+            state.claim = Claim::of(&wait);
+        }
         if state.watching.is_some() {
             self.interrupt_watcher();
         }
@@ -325,8 +371,8 @@ impl<'a> Desk<'a> {
     /// A vCPU goes back into the guest with `events`; another one takes over.
     pub fn leave(&self, state: &mut State, cpu: usize, events: u64) {
         state.waits[cpu] = None;
-        state.ready = false;
-        state.wanted &= !events | SIGNALS;
+        state.claim.ready = false;
+        state.claim.wanted &= !events | SIGNALS;
         if self.wake.is_some() && state.asleep.contains(&true) {
             self.changed.notify_all();
         }
@@ -340,9 +386,9 @@ impl<'a> Desk<'a> {
         state.watching = Some(cpu);
         let alone = state.waits.iter().all(Option::is_some);
         Some(Look {
-            wanted: state.wanted,
+            wanted: state.claim.wanted,
             alone,
-            ready: alone && state.ready,
+            ready: alone && state.claim.ready,
             timer: state.timer,
         })
     }
@@ -354,12 +400,6 @@ impl<'a> Desk<'a> {
             state.timer = Some((timer, Instant::now()));
         }
     }
-}
-
-/// Whether the guest that these waits were saved of was ready.
-fn ready_at_start(waits: &[Option<Wait>]) -> bool {
-    let mut idle = waits.iter().flatten();
-    idle.any(|wait| wait.flags & wait_flags::READY != 0)
 }
 
 impl Look {
@@ -382,12 +422,13 @@ mod tests {
     use super::*;
     use crate::backend::buffered::Buffered;
 
-    fn wait(flags: u64) -> Wait {
+    fn wait(turn: u64, flags: u64) -> Wait {
         Wait {
             request: 0,
             deadline: u64::MAX,
             flags,
             wanted: event::REQUEST,
+            turn,
         }
     }
 
@@ -412,15 +453,16 @@ mod tests {
     }
 
     #[test]
-    fn the_guest_is_ready_when_all_are_idle_and_one_said_so() {
+    fn the_guest_is_ready_when_all_are_idle_and_the_last_one_said_so() {
         with_desk(|desk| {
             let mut state = desk.state();
-            desk.arrive(&mut state, 0, wait(wait_flags::READY));
+            desk.arrive(&mut state, 0, wait(2, wait_flags::READY));
             let look = desk.take_watch(&mut state, 0).unwrap();
             assert!(!look.ready && !look.alone);
             assert!(desk.take_watch(&mut state, 1).is_none(), "one watches");
             desk.end_watch(&mut state, None);
-            desk.arrive(&mut state, 1, wait(0));
+            // Its turn came first: the other one was not idle yet.
+            desk.arrive(&mut state, 1, wait(1, 0));
             let look = desk.take_watch(&mut state, 1).unwrap();
             assert!(look.ready && look.alone);
             desk.leave(&mut state, 1, event::REQUEST);
@@ -431,7 +473,31 @@ mod tests {
                 "the other one may have made something runnable"
             );
             assert_eq!(look.wanted & event::REQUEST, 0, "it was delivered");
+            desk.end_watch(&mut state, None);
+            desk.arrive(&mut state, 1, wait(3, 0));
+            let look = desk.take_watch(&mut state, 0).unwrap();
+            assert!(
+                look.alone && !look.ready,
+                "what it ran left nobody in the channel"
+            );
             assert!(look.just_woken_for(5).is_some() && look.just_woken_for(6).is_none());
+        });
+    }
+
+    #[test]
+    fn vcpus_may_not_all_wait_for_each_other() {
+        with_desk(|desk| {
+            let mut state = desk.state();
+            assert!(desk.park(&mut state, 0, true, |cpu| cpu == 0), "kicked");
+            assert!(
+                !desk.park(&mut state, 0, true, |_| false),
+                "the other is off"
+            );
+            state.power[1] = Power::On;
+            assert!(desk.park(&mut state, 0, true, |_| false));
+            assert!(!desk.park(&mut state, 1, true, |_| false));
+            assert!(desk.park(&mut state, 1, false, |_| false));
+            assert!(desk.park(&mut state, 0, true, |_| false));
         });
     }
 

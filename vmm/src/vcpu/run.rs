@@ -56,9 +56,21 @@ struct Runner<'a, 'b> {
     timer: KickTimer,
 }
 
+/// Ends the run when its thread panics: the others would wait for it for ever.
+struct EndOnPanic<'a, 'b>(&'a Desk<'b>);
+
+impl Drop for EndOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(Err(VmError::Unfinished));
+        }
+    }
+}
+
 /// Runs vCPU `cpu` on this thread until the run ends; the desk knows how.
 pub fn run(cpu: usize, vcpu: &mut VcpuFd, guest: Guest<'_, '_>) {
     let desk = guest.desk;
+    let _others = EndOnPanic(desk);
     // SAFETY: the flag lives as long as the desk; the timer is dropped before, on this thread.
     let timer = unsafe { KickTimer::new(desk.immediate_exit(cpu).as_ptr()) };
     let result = timer
@@ -253,6 +265,12 @@ impl Runner<'_, '_> {
         let mut state = desk.state();
         if !parked {
             desk.arrive(&mut state, self.cpu, wait);
+        } else {
+            let kicked = |cpu: usize| shared.cpus[cpu].kick.load(Ordering::SeqCst) != 0;
+            if !desk.park(&mut state, self.cpu, true, kicked) {
+                drop(state);
+                return Err(self.stopped("every vCPU waits for another one".into()));
+            }
         }
         let events = loop {
             if state.end.is_some() {
@@ -289,7 +307,9 @@ impl Runner<'_, '_> {
             self.disarm()?;
             state = desk.wait_for_change(self.cpu, state);
         };
-        if !parked {
+        if parked {
+            desk.park(&mut state, self.cpu, false, |_| false);
+        } else {
             desk.leave(&mut state, self.cpu, events);
         }
         drop(state);

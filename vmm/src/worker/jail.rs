@@ -126,12 +126,13 @@ mod tests {
 
     /// How a child ends that enters the jail and then does `action`: exit status or signal.
     fn fate<R>(action: fn() -> R) -> (i32, i32) {
-        let filters = [threads_by_clone().unwrap(), program().unwrap()];
-        // SAFETY: the child only applies the filter, makes the system calls of `action` and exits;
-        // it uses nothing another thread could have locked.
+        // SAFETY: the child only applies the filters, makes the system calls of `action` and exits;
+        // it uses nothing another thread could have locked (fork leaves the allocator usable).
         unsafe {
             let child = libc::fork();
             if child == 0 {
+                // Made here: one rule names this process.
+                let filters = [threads_by_clone().unwrap(), program().unwrap()];
                 let apply = |filter: &BpfProgram| seccompiler::apply_filter(filter).is_ok();
                 let status = if filters.iter().all(apply) { 7 } else { 1 };
                 action();
@@ -160,9 +161,10 @@ mod tests {
         let threads = || {
             std::thread::scope(|scope| {
                 let name = std::thread::Builder::new().name("vcpu1".into());
-                name.spawn_scoped(scope, || std::thread::yield_now())
-                    .unwrap();
+                name.spawn_scoped(scope, std::thread::yield_now).unwrap();
             });
+            // SAFETY: signal 0 only looks whether there is such a thread.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), 0) };
         };
         assert_eq!(fate(threads), (7, 0));
     }
@@ -180,6 +182,9 @@ mod tests {
             );
             assert_eq!(fate(|| libc::fork()), killed);
             assert_eq!(fate(|| libc::kill(0, 0)), killed);
+            // Kicks reach threads of this process only.
+            let stranger = || libc::syscall(libc::SYS_tgkill, libc::getppid(), libc::getppid(), 0);
+            assert_eq!(fate(stranger), killed);
             let exec = || {
                 let empty = [std::ptr::null()];
                 libc::execve(c"/bin/true".as_ptr(), empty.as_ptr(), empty.as_ptr());

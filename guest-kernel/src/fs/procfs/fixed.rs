@@ -50,10 +50,7 @@ pub static SYS: FixedTree = FixedTree {
 };
 
 fn cpu_list() -> Result<Vec<u8>> {
-    Ok(match crate::smp::count() {
-        1 => b"0\n".to_vec(),
-        count => alloc::format!("0-{}\n", count - 1).into_bytes(),
-    })
+    Ok((super::render::list(crate::smp::all_cpus()) + "\n").into_bytes())
 }
 
 fn huge_pages_on_advice() -> Result<Vec<u8>> {

@@ -88,6 +88,10 @@ pub struct ThreadInfo {
     pub pending: u64,
     /// Signals blocked.
     pub blocked: u64,
+    /// Bit mask of the processors it may run on.
+    pub allowed_cpus: u64,
+    /// The processor it is on, or 0.
+    pub cpu: usize,
 }
 
 /// The system.

@@ -44,6 +44,8 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
         cpu_ns: process.cpu_time_ns(),
         pending: 0,
         blocked: 0,
+        allowed_cpus: crate::smp::all_cpus(),
+        cpu: 0,
     })
 }
 
@@ -125,6 +127,8 @@ impl ProcSource for ProcessTable {
             cpu_ns,
             pending,
             blocked,
+            allowed_cpus: task.affinity() & crate::smp::all_cpus(),
+            cpu: task.cpu().unwrap_or(0),
         })
     }
 
