@@ -62,8 +62,6 @@ static CPUS: [Cpu; MAX_VCPUS] = [const {
     }
 }; MAX_VCPUS];
 
-/// vCPUs of this VM; 1 until they are prepared.
-static COUNT: AtomicUsize = AtomicUsize::new(1);
 /// The kernel lock.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Who had the kernel lock last, and how many want it: whoever had it lets others go first.
@@ -82,12 +80,14 @@ const SPIN_NS: u64 = 20_000;
 /// For how many looks at the kernel lock its last owner lets others go first.
 const COURTESY: u32 = 64;
 
-/// vCPUs of this VM.
+/// vCPUs of this VM; 1 until they are prepared.
+#[inline]
 pub fn count() -> usize {
-    COUNT.load(Ordering::Relaxed)
+    arch::cpu_count()
 }
 
 /// The vCPU this runs on. It changes when the task is switched away and comes back.
+#[inline]
 pub fn this_cpu() -> usize {
     if count() == 1 { 0 } else { arch::cpu_index() }
 }
@@ -97,28 +97,36 @@ pub fn all_cpus() -> u64 {
     (1 << count()) - 1
 }
 
-/// Boot, before there are address spaces: how many vCPUs will run. This one holds the kernel lock.
-pub fn set_count(count: usize) {
-    COUNT.store(count, Ordering::Relaxed);
+/// Boot, when there are several vCPUs and before there are address spaces: this one holds the kernel
+/// lock.
+pub fn start() {
     TAKEN.store(true, Ordering::Relaxed);
     CPUS[0].state.store(state::KERNEL, Ordering::Relaxed);
 }
 
 /// A program is entering the sentry: returns with the kernel lock.
+#[inline]
 pub fn enter() {
-    if count() == 1 {
-        return;
+    if count() > 1 {
+        enter_with_others();
     }
+}
+
+fn enter_with_others() {
     let cpu = arch::cpu_index();
     CPUS[cpu].state.store(state::KERNEL, Ordering::SeqCst);
     acquire(cpu);
 }
 
 /// The program of the current task is about to run: gives the kernel lock back.
+#[inline]
 pub fn leave() {
-    if count() == 1 {
-        return;
+    if count() > 1 {
+        leave_with_others();
     }
+}
+
+fn leave_with_others() {
     crate::task::sched::kick_idle();
     let cpu = arch::cpu_index();
     let rewatch = platform::clock_is_watched_too_late();
@@ -261,6 +269,13 @@ pub fn shoot_down(space: Option<u64>) {
         }
         spin_loop();
     }
+}
+
+/// Returns when every other vCPU that runs a program of `space` (`None`: any) has been in the sentry:
+/// that orders its memory accesses before with those of this vCPU after, and the other way round, and
+/// serialises its processor.
+pub fn synchronise(space: Option<u64>) {
+    shoot_down(space);
 }
 
 impl Cpu {

@@ -66,8 +66,16 @@ impl Shell {
         if !(1..=MAX_VCPUS).contains(&count) {
             return Err(VmError::Vcpus(count));
         }
+        if count == 1 {
+            return Ok(());
+        }
+        // At most `MAX_VCPUS`, so no cast below loses anything.
+        let table = |index: usize| cpuid::for_vcpu(&self.cpuid, index as u8, count as u8);
+        self.vcpu
+            .set_cpuid2(&table(0))
+            .map_err(VmError::kvm("set the guest's CPUID"))?;
         for index in 1 + self.others.len()..count {
-            let (vcpu, tsc) = create_vcpu(&self.vm, index as u64, &self.cpuid)?;
+            let (vcpu, tsc) = create_vcpu(&self.vm, index as u64, &table(index))?;
             // The sentry computes time from the counter of whichever vCPU it runs on.
             if tsc.offset != self.tsc.offset {
                 return Err(VmError::Unsynchronised);

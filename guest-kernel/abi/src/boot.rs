@@ -137,8 +137,10 @@ pub struct SharedPage {
     pub cpus: [SharedCpu; MAX_VCPUS],
 }
 
-/// One vCPU's part of the [`SharedPage`].
-#[repr(C, align(64))]
+/// One vCPU's part of the [`SharedPage`]. Its fields and those of another one are in different cache
+/// lines; the first vCPU's are in that of the page's first fields, which it alone uses if there are
+/// no others.
+#[repr(C, align(32))]
 #[derive(Debug, Default)]
 pub struct SharedCpu {
     /// Sentry → VMM, 1: inject [`crate::layout::PREEMPT_VECTOR`] when a tick finds ring 3 running.
@@ -149,6 +151,7 @@ pub struct SharedCpu {
     /// interrupted, its WAIT ends. Set before [`crate::hypercall::number::KICK`], cleared by this
     /// vCPU.
     pub kick: AtomicU32,
+    reserved: [AtomicU32; 13],
 }
 
 /// Values of [`SharedPage::privilege_mode`].
@@ -170,6 +173,6 @@ const _: () = {
     assert!(size_of::<BootInfo>() == 304 + 64 * MAX_IMAGES);
     assert!(size_of::<RestoreInfo>() == 8 + 16 + 64 + 32 + 8);
     assert!(size_of::<SharedCpu>() == 64);
-    assert!(offset_of!(SharedPage, cpus) == 64);
-    assert!(size_of::<SharedPage>() == 64 + 64 * MAX_VCPUS);
+    assert!(offset_of!(SharedPage, cpus) == 32);
+    assert!(size_of::<SharedPage>() == 32 + 64 * MAX_VCPUS);
 };

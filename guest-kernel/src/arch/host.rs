@@ -12,6 +12,11 @@ pub fn tsc() -> u64 {
 }
 
 /// One vCPU.
+pub fn cpu_count() -> usize {
+    1
+}
+
+/// The first.
 pub fn cpu_index() -> usize {
     0
 }

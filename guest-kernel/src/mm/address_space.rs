@@ -10,9 +10,10 @@ use crate::arch::tlb;
 use crate::errno::{Errno, Result};
 use crate::smp;
 use crate::sync::{Lock, LockGuard, Rank};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use sprout_abi::layout::{HUGE_PAGE_SIZE, MAX_VCPUS, PAGE_SIZE, USER_END};
+use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
 
 /// Lowest address a program gets (vm.mmap_min_addr).
 pub const MMAP_MIN_ADDR: u64 = 0x1_0000;
@@ -160,8 +161,10 @@ impl Drop for Space {
 
 /// An address space, shared by the threads of a process.
 pub struct AddressSpace {
-    /// The roots of its tables on each vCPU; the first names it.
-    roots: [u64; MAX_VCPUS],
+    /// The root of its tables on the first vCPU, which also names it.
+    root: u64,
+    /// Those on the others.
+    other_roots: Box<[u64]>,
     space: Lock<Space>,
 }
 
@@ -188,7 +191,8 @@ impl AddressSpace {
 
     pub(super) fn from_space(space: Space) -> AddressSpace {
         AddressSpace {
-            roots: space.tables.roots(),
+            root: space.tables.root(),
+            other_roots: space.tables.other_roots().into(),
             space: Lock::new(Rank::AddressSpace, space),
         }
     }
@@ -199,13 +203,17 @@ impl AddressSpace {
 
     /// A number that no other address space has while this one lives.
     pub fn id(&self) -> u64 {
-        self.roots[0]
+        self.root
     }
 
     /// Makes it the one this vCPU uses. It must stay alive until the vCPU uses another one, or is
     /// dropped by it.
     pub fn activate(&self) {
-        tlb::switch_root(self.roots[smp::this_cpu()], self.id());
+        let root = match smp::this_cpu() {
+            0 => self.root,
+            cpu => self.other_roots[cpu - 1],
+        };
+        tlb::switch_root(root, self.id());
     }
 
     /// Sets the limits for the calls that follow.

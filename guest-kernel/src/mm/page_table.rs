@@ -10,8 +10,10 @@ use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index
 use crate::arch::{own_root, tlb};
 use crate::errno::{Errno, Result};
 use crate::smp;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, MAX_VCPUS, PAGE_SIZE};
+use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE};
 
 /// One table.
 #[derive(Clone, Copy)]
@@ -99,7 +101,7 @@ pub(super) struct PageTable {
     /// The root of the first vCPU, which also names the address space.
     root: u64,
     /// The roots of the others.
-    other_roots: [u64; MAX_VCPUS - 1],
+    other_roots: Box<[u64]>,
     /// Table pages below the root.
     tables: u64,
     /// Nothing below the root is left to free.
@@ -108,42 +110,51 @@ pub(super) struct PageTable {
 
 impl PageTable {
     pub fn new() -> Result<PageTable> {
-        let mut roots = [0; MAX_VCPUS];
-        for (cpu, root) in roots.iter_mut().enumerate().take(smp::count()) {
-            let Ok(made) = Table::make() else {
-                roots[..cpu].iter().for_each(|root| frame::put(*root));
-                return Err(Errno::ENOMEM);
-            };
-            *root = made;
-            // The kernel's half is as in the sentry's own tables.
-            for slot in KERNEL_PML4_SLOTS {
-                Table::at(made).set(slot, Table::at(own_root(cpu)).get(slot));
-            }
-        }
-        let [root, other_roots @ ..] = roots;
-        Ok(PageTable {
-            root,
-            other_roots,
+        // From the second root on dropping it gives back what it got.
+        let mut tables = PageTable {
+            root: PageTable::make_root(0)?,
+            other_roots: Box::default(),
             tables: 0,
             torn_down: false,
-        })
+        };
+        if smp::count() > 1 {
+            let mut others = Vec::new();
+            for cpu in 1..smp::count() {
+                match PageTable::make_root(cpu) {
+                    Ok(root) => others.push(root),
+                    Err(error) => {
+                        tables.other_roots = others.into();
+                        return Err(error);
+                    }
+                }
+            }
+            tables.other_roots = others.into();
+        }
+        Ok(tables)
     }
 
-    /// The roots of all vCPUs; those beyond the last are 0.
-    pub fn roots(&self) -> [u64; MAX_VCPUS] {
-        let mut roots = [self.root; MAX_VCPUS];
-        roots[1..].copy_from_slice(&self.other_roots);
-        roots
+    /// A root for vCPU `cpu`: the kernel's half is as in the sentry's own tables.
+    fn make_root(cpu: usize) -> Result<u64> {
+        let root = Table::make()?;
+        for slot in KERNEL_PML4_SLOTS {
+            Table::at(root).set(slot, Table::at(own_root(cpu)).get(slot));
+        }
+        Ok(root)
     }
 
-    fn other_roots(&self) -> impl Iterator<Item = u64> + use<> {
-        let roots = self.other_roots;
-        (0..smp::count() - 1).map(move |index| roots[index])
+    /// The root of the first vCPU.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// The roots of the other vCPUs, in their order.
+    pub fn other_roots(&self) -> &[u64] {
+        &self.other_roots
     }
 
     /// Pages used for tables.
     pub fn pages(&self) -> u64 {
-        self.tables + smp::count() as u64
+        self.tables + 1 + self.other_roots.len() as u64
     }
 
     /// The leaf for `addr` and whether it is a 2 MiB one; NONE when there is none.
@@ -190,8 +201,7 @@ impl PageTable {
     /// Entry `slot` of the first root into the others.
     fn copy_top_entry(&self, slot: usize) {
         let entry = Table::at(self.root).get(slot);
-        self.other_roots()
-            .for_each(|root| Table::at(root).set(slot, entry));
+        (self.other_roots.iter()).for_each(|root| Table::at(*root).set(slot, entry));
     }
 
     /// The table of 4 KiB leaves around `addr`, made if missing.
@@ -285,7 +295,7 @@ impl PageTable {
             flush,
             change: &mut change,
             freed: 0,
-            other_roots: &self.other_roots[..smp::count() - 1],
+            other_roots: &self.other_roots,
         };
         if start < end {
             walk.level(Table::at(self.root), TOP_LEVEL, start, end);
@@ -318,7 +328,7 @@ impl PageTable {
     pub fn tear_down(&mut self, mut release: impl FnMut(Entry, bool)) {
         // The last thread of a process runs on its tables until the next one is scheduled.
         // Other vCPUs have left them (see `smp`).
-        if self.roots().contains(&tlb::root()) {
+        if self.root == tlb::root() || self.other_roots.contains(&tlb::root()) {
             tlb::switch_to_own_root();
         }
         if !core::mem::replace(&mut self.torn_down, true) {
@@ -331,7 +341,7 @@ impl Drop for PageTable {
     fn drop(&mut self) {
         self.tear_down(|_, _| debug_assert!(false, "leaf in dropped tables"));
         frame::put(self.root);
-        self.other_roots().for_each(frame::put);
+        self.other_roots.iter().for_each(|root| frame::put(*root));
     }
 }
 

@@ -832,7 +832,7 @@ pub fn getpriority(ctx: &Ctx, which: i32, who: i32) -> Result<u64> {
     Ok(20)
 }
 
-/// setpriority(2): accepted; one program, one vCPU.
+/// setpriority(2): accepted; the scheduler knows no priorities.
 pub fn setpriority(ctx: &Ctx, which: i32, who: i32, _nice: i32) -> Result<u64> {
     priority_target(ctx, which, who)?;
     Ok(0)

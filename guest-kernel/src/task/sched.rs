@@ -21,7 +21,7 @@ struct Cpu {
     reaped: Option<Arc<Task>>,
     /// The current task does not run: the vCPU looks for another one, or idles.
     searching: bool,
-    /// ns it ran tasks.
+    /// ns it ran tasks, of several vCPUs.
     busy_ns: u64,
 }
 
@@ -49,6 +49,14 @@ impl RunQueue {
     /// Takes the first task out that `cpu` may run.
     fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
         // What was killed or stopped while it waited is not to run.
+        if smp::count() == 1 {
+            while let Some(first) = self.runnable.pop_front() {
+                if first.state() == RunState::Runnable {
+                    return Some(first);
+                }
+            }
+            return None;
+        }
         while let Some(first) = self.runnable.front()
             && first.state() != RunState::Runnable
         {
@@ -62,6 +70,10 @@ impl RunQueue {
     /// Tells the VMM and the other vCPUs for whom tasks wait. To be called when the queue, or the
     /// vCPUs of a task in it, have changed.
     fn publish(&self) {
+        if smp::count() == 1 {
+            platform::set_preempt_wanted((!self.runnable.is_empty()).into());
+            return;
+        }
         let all = smp::all_cpus() as u32;
         let mut cpus = 0;
         let ready = |task: &&Arc<Task>| task.state() == RunState::Runnable;
@@ -158,6 +170,7 @@ pub fn yield_current(task: &Arc<Task>) {
 }
 
 /// Moves the current task if its affinity no longer allows this vCPU. Whether it did.
+#[inline]
 pub fn leave_wrong_cpu(task: &Arc<Task>) -> bool {
     let wrong = smp::count() > 1 && !task.may_run_on(smp::this_cpu());
     if wrong {
@@ -198,7 +211,7 @@ pub fn cpu_time_ns(task: &Task) -> u64 {
     used + time::monotonic_ns().saturating_sub(task.slice_start_ns.load(Ordering::Relaxed))
 }
 
-/// ns that each vCPU ran tasks, without their current slices.
+/// ns that each of several vCPUs ran tasks, without their current slices.
 pub fn busy_ns() -> [u64; MAX_VCPUS] {
     let queue = RUN_QUEUE.lock();
     core::array::from_fn(|cpu| queue.cpus[cpu].busy_ns)
@@ -287,7 +300,9 @@ fn stop_accounting(cpu: usize) -> Option<Arc<Task>> {
         let now = time::monotonic_ns();
         let slice = now.saturating_sub(task.slice_start_ns.swap(now, Ordering::Relaxed));
         task.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);
-        own.busy_ns += slice;
+        if smp::count() > 1 {
+            own.busy_ns += slice;
+        }
     }
     Some(task)
 }

@@ -22,9 +22,14 @@ use sprout_vmm::vm::{Stop, Vm};
 
 use crate::guest::{parse_size, parse_vcpus};
 
-/// What Node is told: the agent's entry point, and that V8 needs no more helper threads than a guest
-/// has vCPUs (it would start four).
-const AGENT: [&str; 2] = ["--v8-pool-size=1", "/sprout/agent.mjs"];
+/// What Node is told: the agent's entry point, and that V8 needs no more helper threads than the
+/// guest has vCPUs (it would start four).
+fn agent_arguments(vcpus: usize) -> [String; 2] {
+    [
+        format!("--v8-pool-size={vcpus}"),
+        "/sprout/agent.mjs".to_owned(),
+    ]
+}
 
 /// Arguments of `sprout deploy`.
 #[derive(Debug, clap::Args)]
@@ -159,7 +164,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(path) => Kernel::from_file(path)?,
         None => Kernel::embedded()?,
     };
-    let (program, command) = program(&image, &args.env)?;
+    let (program, command) = program(&image, &args.env, args.vcpus)?;
     let strace = if args.strace { boot_flags::STRACE } else { 0 };
     let config = BootConfig {
         kernel: &kernel,
@@ -206,7 +211,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The agent on the image's runtime, and the same as a command line for the operator.
-fn program(image: &Image, extra: &[String]) -> anyhow::Result<(Program, Vec<String>)> {
+fn program(
+    image: &Image,
+    extra: &[String],
+    vcpus: usize,
+) -> anyhow::Result<(Program, Vec<String>)> {
     let config = &image.config;
     let Some(path) = config
         .entrypoint
@@ -228,7 +237,7 @@ fn program(image: &Image, extra: &[String]) -> anyhow::Result<(Program, Vec<Stri
         env.push(variable.clone());
     }
     let mut command = config.entrypoint.clone();
-    command.extend(AGENT.map(Into::into));
+    command.extend(agent_arguments(vcpus));
     let bytes = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
     let program = Program {
         path: path.clone().into_bytes(),

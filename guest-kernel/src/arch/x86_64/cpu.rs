@@ -27,7 +27,14 @@ static OWN_ROOTS: [AtomicU64; MAX_VCPUS] = [const { AtomicU64::new(PAGE_TABLES_G
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const ENTRIES: usize = 512;
 
+/// vCPUs of this VM; 1 until they are prepared.
+#[inline]
+pub fn cpu_count() -> usize {
+    local().count.load(Ordering::Relaxed) as usize
+}
+
 /// The vCPU this runs on.
+#[inline]
 pub fn cpu_index() -> usize {
     local().index.load(Ordering::Relaxed) as usize
 }
@@ -48,6 +55,8 @@ pub fn prepare(count: usize) -> Result<()> {
     if count == 1 {
         return Ok(());
     }
+    // The others' tables are copies.
+    local().count.store(count as u32, Ordering::Relaxed);
     for (cpu, own_root) in OWN_ROOTS.iter().enumerate().take(count).skip(1) {
         let size = TABLES_RANGE.end - TABLES_RANGE.start;
         let order = (size / PAGE_SIZE).next_power_of_two().trailing_zeros();
@@ -57,7 +66,7 @@ pub fn prepare(count: usize) -> Result<()> {
         unsafe { copy_for(cpu as u32, tables, root) };
         own_root.store(root, Ordering::Relaxed);
     }
-    smp::set_count(count);
+    smp::start();
     Ok(())
 }
 

@@ -10,7 +10,7 @@
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use sprout_abi::layout::{DIRECT_MAP_BASE, DOORBELL_PORT, KERNEL_BASE, PAGE_TABLES_GPA, selector};
 
 /// Link address of [`TABLES`]; see `link.ld`.
@@ -85,13 +85,23 @@ struct Pointer {
 pub struct CpuLocal {
     /// Its number.
     pub index: AtomicU32,
+    /// How many there are.
+    pub count: AtomicU32,
     /// Guest-physical address of the page-table root it uses.
     pub root: AtomicU64,
-    /// The sentry's own page-table root on it.
-    pub own_root: AtomicU64,
     /// Guest-physical address of its [`Tables`].
     pub tables: AtomicU64,
 }
+
+/// What every entry into the sentry looks at, in one cache line: an exit to the host leaves little in
+/// the caches.
+#[repr(C, align(64))]
+struct PerCpu {
+    scratch: CpuScratch,
+    local: CpuLocal,
+}
+
+const _: () = assert!(size_of::<PerCpu>() == 64);
 
 /// Everything at [`TABLES_BASE`]. Each vCPU has its own behind the same addresses (see `cpu`).
 #[repr(C, align(4096))]
@@ -100,8 +110,7 @@ struct Tables {
     gdt_pointer: Pointer,
     idt_bounce_pointer: Pointer,
     idt_hardware_pointer: Pointer,
-    scratch: CpuScratch,
-    local: CpuLocal,
+    cpu: PerCpu,
     bounce: [IretFrame; VECTORS],
     idt_hardware: [Gate; VECTORS],
     idt_bounce: [Gate; VECTORS],
@@ -129,7 +138,7 @@ const fn address(offset: usize) -> u64 {
 }
 
 /// Address of [`CpuScratch`].
-pub const SCRATCH: u64 = address(offset_of!(Tables, scratch));
+pub const SCRATCH: u64 = address(offset_of!(Tables, cpu.scratch));
 /// Where an exception frame (error code, RIP, CS, RFLAGS, RSP, SS) always lies.
 pub const EXCEPTION_FRAME: u64 = EXCEPTION_STACK_TOP - 48;
 const EXCEPTION_STACK_TOP: u64 = address(offset_of!(Tables, exception_stack)) + 4096;
@@ -229,18 +238,20 @@ const fn tables() -> Tables {
             limit: VECTORS as u16 * 16 - 1,
             base: address(offset_of!(Tables, idt_hardware)),
         },
-        scratch: CpuScratch {
-            kernel_rsp: BOOT_STACK_TOP,
-            user_rsp: 0,
-            rax: 0,
-            cr2: 0,
-            vector: 0,
-        },
-        local: CpuLocal {
-            index: AtomicU32::new(0),
-            root: AtomicU64::new(PAGE_TABLES_GPA),
-            own_root: AtomicU64::new(PAGE_TABLES_GPA),
-            tables: AtomicU64::new(TABLES_GPA),
+        cpu: PerCpu {
+            scratch: CpuScratch {
+                kernel_rsp: BOOT_STACK_TOP,
+                user_rsp: 0,
+                rax: 0,
+                cr2: 0,
+                vector: 0,
+            },
+            local: CpuLocal {
+                index: AtomicU32::new(0),
+                count: AtomicU32::new(1),
+                root: AtomicU64::new(PAGE_TABLES_GPA),
+                tables: AtomicU64::new(TABLES_GPA),
+            },
         },
         bounce,
         idt_hardware: idt(STUBS_BASE, false),
@@ -266,25 +277,26 @@ pub const TABLES_RANGE: Range<u64> = TABLES_BASE..TABLES_BASE + size_of::<Tables
 /// Data of the vCPU this runs on. A task that is switched away can come back on another one.
 pub fn local() -> &'static CpuLocal {
     // SAFETY: mapped as long as the sentry runs, and all atomics.
-    unsafe { &(*TABLES.0.get()).local }
+    unsafe { &(*TABLES.0.get()).cpu.local }
 }
 
-/// Makes the copy of this vCPU's tables at guest-physical `tables` that of vCPU `index`.
+/// Makes the copy of this vCPU's tables at guest-physical `tables` that of vCPU `index`, whose own
+/// page-table root is `root`.
 ///
 /// # Safety
 /// `tables` must name as much unused RAM as [`TABLES_RANGE`] has.
-pub unsafe fn copy_for(index: u32, tables: u64, own_root: u64) {
+pub unsafe fn copy_for(index: u32, tables: u64, root: u64) {
     let copy = (DIRECT_MAP_BASE + tables) as *mut Tables;
     // SAFETY: see above; the source is mapped, and what changes in it meanwhile is this stack's.
     unsafe {
         core::ptr::copy_nonoverlapping(TABLES.0.get(), copy, 1);
         // LTR made the descriptor busy, and takes only one that is not.
         (*copy).gdt[selector::TSS as usize / 8] &= !(2 << 40);
-        (*copy).scratch.kernel_rsp = BOOT_STACK_TOP;
-        (*copy).local = CpuLocal {
+        (*copy).cpu.scratch.kernel_rsp = BOOT_STACK_TOP;
+        (*copy).cpu.local = CpuLocal {
             index: AtomicU32::new(index),
-            root: AtomicU64::new(own_root),
-            own_root: AtomicU64::new(own_root),
+            count: AtomicU32::new(local().count.load(Ordering::Relaxed)),
+            root: AtomicU64::new(root),
             tables: AtomicU64::new(tables),
         };
     }
@@ -293,7 +305,7 @@ pub unsafe fn copy_for(index: u32, tables: u64, own_root: u64) {
 /// Sets the kernel stack that the next entry from the program uses.
 pub fn set_kernel_stack(top: u64) {
     // SAFETY: a plain store to scratch space that only entry code, not running now, reads.
-    unsafe { (*TABLES.0.get()).scratch.kernel_rsp = top }
+    unsafe { (*TABLES.0.get()).cpu.scratch.kernel_rsp = top }
 }
 
 /// Hardware mode: ring 3 gets no I/O port (the map lies beyond the limit).

@@ -109,7 +109,7 @@ fn load_average() -> Result<Vec<u8>> {
     let source = source()?;
     let system = source.system();
     let last = source.processes().last().copied().unwrap_or(1);
-    // One vCPU that is given up when idle: what runs now is all there is to average.
+    // Nobody keeps averages: what runs now is told.
     let text = format!(
         "0.00 0.00 0.00 {}/{} {last}\n",
         system.runnable, system.threads

@@ -6,6 +6,7 @@ use crate::syscalls::misc;
 use crate::task::signal::{SIG_DFL, SIG_IGN};
 use crate::task::{Process, RunState, Task, process, sched};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -156,15 +157,19 @@ impl ProcSource for ProcessTable {
             .flat_map(|process| process.tasks())
             .collect();
         let runs = |task: &&Arc<Task>| task.state() == RunState::Runnable;
+        let cpu_ns = processes.iter().map(|process| process.cpu_time_ns()).sum();
         SystemInfo {
             release: misc::RELEASE,
             version: misc::VERSION,
             host_name: misc::host_name(),
             threads: tasks.len(),
             runnable: tasks.iter().filter(runs).count(),
-            cpu_ns: processes.iter().map(|process| process.cpu_time_ns()).sum(),
+            cpu_ns,
             cpuinfo: crate::arch::cpu_information(crate::time::tsc_khz(), crate::smp::count()),
-            busy_ns: sched::busy_ns()[..crate::smp::count()].to_vec(),
+            busy_ns: match crate::smp::count() {
+                1 => vec![cpu_ns],
+                count => sched::busy_ns()[..count].to_vec(),
+            },
         }
     }
 }
