@@ -378,13 +378,20 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Makes `cpu` the watcher, if there is none.
-    pub fn take_watch(&self, state: &mut State, cpu: usize) -> Option<Look> {
+    /// Makes `cpu` the watcher, if there is none. `kicked` tells who is being kicked: its thread may
+    /// not have noticed yet, but the vCPU is not idle any more.
+    pub fn take_watch(
+        &self,
+        state: &mut State,
+        cpu: usize,
+        kicked: impl Fn(usize) -> bool,
+    ) -> Option<Look> {
         if state.watching.is_some() {
             return None;
         }
         state.watching = Some(cpu);
-        let alone = state.waits.iter().all(Option::is_some);
+        let mut waits = state.waits.iter().enumerate();
+        let alone = waits.all(|(cpu, wait)| wait.is_some() && !kicked(cpu));
         Some(Look {
             wanted: state.claim.wanted,
             alone,
@@ -457,17 +464,23 @@ mod tests {
         with_desk(|desk| {
             let mut state = desk.state();
             desk.arrive(&mut state, 0, wait(2, wait_flags::READY));
-            let look = desk.take_watch(&mut state, 0).unwrap();
+            let look = desk.take_watch(&mut state, 0, |_| false).unwrap();
             assert!(!look.ready && !look.alone);
-            assert!(desk.take_watch(&mut state, 1).is_none(), "one watches");
+            assert!(
+                desk.take_watch(&mut state, 1, |_| false).is_none(),
+                "one watches"
+            );
             desk.end_watch(&mut state, None);
             // Its turn came first: the other one was not idle yet.
             desk.arrive(&mut state, 1, wait(1, 0));
-            let look = desk.take_watch(&mut state, 1).unwrap();
+            let look = desk.take_watch(&mut state, 1, |cpu| cpu == 0).unwrap();
+            assert!(!look.ready && !look.alone, "the other one is about to go");
+            desk.end_watch(&mut state, None);
+            let look = desk.take_watch(&mut state, 1, |_| false).unwrap();
             assert!(look.ready && look.alone);
             desk.leave(&mut state, 1, event::REQUEST);
             desk.end_watch(&mut state, Some(5));
-            let look = desk.take_watch(&mut state, 0).unwrap();
+            let look = desk.take_watch(&mut state, 0, |_| false).unwrap();
             assert!(
                 !look.ready,
                 "the other one may have made something runnable"
@@ -475,7 +488,7 @@ mod tests {
             assert_eq!(look.wanted & event::REQUEST, 0, "it was delivered");
             desk.end_watch(&mut state, None);
             desk.arrive(&mut state, 1, wait(3, 0));
-            let look = desk.take_watch(&mut state, 0).unwrap();
+            let look = desk.take_watch(&mut state, 0, |_| false).unwrap();
             assert!(
                 look.alone && !look.ready,
                 "what it ran left nobody in the channel"

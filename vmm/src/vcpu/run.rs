@@ -260,13 +260,12 @@ impl Runner<'_, '_> {
     fn idle(&mut self, wait: Wait) -> Result<bool, VmError> {
         let Guest { memory, desk, .. } = self.guest;
         let shared = memory.shared();
-        let kick = &shared.cpus[self.cpu].kick;
+        let kicked = |cpu: usize| shared.cpus[cpu].kick.load(Ordering::SeqCst) != 0;
         let parked = wait.flags & wait_flags::PARK != 0;
         let mut state = desk.state();
         if !parked {
             desk.arrive(&mut state, self.cpu, wait);
         } else {
-            let kicked = |cpu: usize| shared.cpus[cpu].kick.load(Ordering::SeqCst) != 0;
             if !desk.park(&mut state, self.cpu, true, kicked) {
                 drop(state);
                 return Err(self.stopped("every vCPU waits for another one".into()));
@@ -278,7 +277,7 @@ impl Runner<'_, '_> {
                 self.disarm()?;
                 return Ok(false);
             }
-            if desk.count() > 1 && kick.load(Ordering::SeqCst) != 0 {
+            if desk.count() > 1 && kicked(self.cpu) {
                 break 0;
             }
             if !parked {
@@ -286,7 +285,7 @@ impl Runner<'_, '_> {
                 if pending != 0 {
                     break pending.into();
                 }
-                if let Some(look) = desk.take_watch(&mut state, self.cpu) {
+                if let Some(look) = desk.take_watch(&mut state, self.cpu, kicked) {
                     drop(state);
                     let due = shared.next_timer_ns.load(Ordering::Relaxed);
                     let seen = self.watch(look, wait.deadline)?;
