@@ -6,6 +6,7 @@
 //! | `arch` | boot, traps, context switch, page-table format, doorbell | `abi` |
 //! | `mm` | frames, heap, page tables, VMAs, access to user memory | `arch` |
 //! | `fs`, `ipc`, `net` | files of every kind: non-blocking state machines with a wait queue | `mm` |
+//! | `smp` | several vCPUs: the kernel lock, kicks, TLB shootdown | `arch`, `task` |
 //! | `tty` | terminals, sessions, job control | `mm`, `fs`, `task` |
 //! | `task` | tasks, scheduler, signals, futexes, exec | `mm`, `fs`, `arch` |
 //! | `syscalls` | the one table of system calls, and their handlers | all |
@@ -36,6 +37,7 @@ pub mod mm;
 pub mod net;
 pub mod platform;
 pub mod random;
+pub mod smp;
 pub mod sync;
 pub mod syscalls;
 pub mod task;

@@ -9,9 +9,12 @@ pub use imp::*;
 mod imp {
     use crate::arch;
     use crate::errno::{Errno, Result};
-    use core::sync::atomic::Ordering;
+    use crate::smp;
+    use core::sync::atomic::{Ordering, fence};
     use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
-    use sprout_abi::hypercall::{MAX_SEGMENTS, Request, Segment, TerminalState, number, signal};
+    use sprout_abi::hypercall::{
+        MAX_SEGMENTS, Request, Segment, TerminalState, number, signal, wait_flags,
+    };
 
     fn call(number: u32, args: [u64; 6]) -> Result<u64> {
         let result = arch::doorbell(Request {
@@ -86,9 +89,10 @@ mod imp {
         call_with_segments(number::CHANNEL_SEND, &[segment(bytes)], 0).map(|n| n as usize)
     }
 
-    /// Idles until an event of `interest`, or `deadline_ns`; returns `hypercall::event` bits.
-    pub fn wait(deadline_ns: u64, flags: u64, interest: u64) -> u64 {
-        call(number::WAIT, [deadline_ns, flags, interest, 0, 0, 0]).unwrap_or(0)
+    /// Idles until an event of `interest`, or `deadline_ns`; returns `hypercall::event` bits. What
+    /// a later `turn` says of the guest replaces what an earlier one said.
+    pub fn wait(deadline_ns: u64, flags: u64, interest: u64, turn: u64) -> u64 {
+        call(number::WAIT, [deadline_ns, flags, interest, turn, 0, 0]).unwrap_or(0)
     }
 
     /// Ends the VM with the program's exit status and fatal signal (or 0).
@@ -133,20 +137,60 @@ mod imp {
         shared().next_timer_ns.store(deadline_ns, Ordering::Relaxed);
     }
 
-    /// Tells the VMM whether ring 3 is to be interrupted by the next tick.
-    pub fn set_preempt_wanted(wanted: bool) {
-        let page = shared();
-        if page.preempt_wanted.load(Ordering::Relaxed) != u32::from(wanted) {
-            page.preempt_wanted
-                .store(u32::from(wanted), Ordering::Relaxed);
+    /// Tells the VMM on which vCPUs (a bit mask) ring 3 is to be interrupted by the next tick.
+    pub fn set_preempt_wanted(cpus: u32) {
+        for (number, cpu) in shared().cpus[..smp::count()].iter().enumerate() {
+            let wanted = cpus >> number & 1;
+            if cpu.preempt_wanted.load(Ordering::Relaxed) != wanted {
+                cpu.preempt_wanted.store(wanted, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Whether a tick came while the sentry ran; clears it.
+    /// Whether a tick came while the sentry ran on this vCPU; clears it.
     pub fn take_preempt_pending() -> bool {
+        let cpu = &shared().cpus[smp::this_cpu()];
+        cpu.preempt_pending.load(Ordering::Relaxed) != 0
+            && cpu.preempt_pending.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Marks vCPU `cpu` as to enter the sentry. [`kick`] makes it.
+    pub fn set_kick(cpu: usize) {
+        shared().cpus[cpu].kick.store(1, Ordering::SeqCst);
+    }
+
+    /// Whether vCPU `cpu` is marked.
+    pub fn is_kicked(cpu: usize) -> bool {
+        shared().cpus[cpu].kick.load(Ordering::SeqCst) != 0
+    }
+
+    /// vCPU `cpu`, this one, is in the sentry.
+    pub fn take_kick(cpu: usize) {
+        shared().cpus[cpu].kick.store(0, Ordering::SeqCst);
+    }
+
+    /// Makes the VMM look at the marks of the vCPUs in `mask`, and at the next timer.
+    pub fn kick(mask: u32) {
+        let _ = call(number::KICK, [mask.into(), 0, 0, 0, 0, 0]);
+    }
+
+    /// Waits in the host until this vCPU is kicked.
+    pub fn park() {
+        wait(u64::MAX, wait_flags::PARK, 0, 0);
+    }
+
+    /// Whether an idle vCPU watches the clock, for a later time than that of the next timer.
+    pub fn clock_is_watched_too_late() -> bool {
         let page = shared();
-        page.preempt_pending.load(Ordering::Relaxed) != 0
-            && page.preempt_pending.swap(0, Ordering::Relaxed) != 0
+        // Either the watcher sees the timer that was set before, or this sees what it watches for.
+        fence(Ordering::SeqCst);
+        let watched = page.watched_ns.load(Ordering::Relaxed);
+        watched != 0 && page.next_timer_ns.load(Ordering::Relaxed) < watched
+    }
+
+    /// Starts vCPU `cpu` at `entry` on the page tables at `root`.
+    pub fn start_cpu(cpu: usize, entry: u64, root: u64) -> Result<()> {
+        call(number::START_CPU, [cpu as u64, entry, root, 0, 0, 0]).map(drop)
     }
 
     /// Events that came while the guest was busy; clears them.
@@ -199,13 +243,29 @@ mod imp {
 
     pub fn set_next_timer(_: u64) {}
 
-    pub fn set_preempt_wanted(_: bool) {}
+    pub fn set_preempt_wanted(_: u32) {}
 
     pub fn take_events() -> u64 {
         0
     }
 
-    pub fn wait(_: u64, _: u64, _: u64) -> u64 {
+    pub fn set_kick(_: usize) {}
+
+    pub fn is_kicked(_: usize) -> bool {
+        false
+    }
+
+    pub fn take_kick(_: usize) {}
+
+    pub fn kick(_: u32) {}
+
+    pub fn park() {}
+
+    pub fn clock_is_watched_too_late() -> bool {
+        false
+    }
+
+    pub fn wait(_: u64, _: u64, _: u64, _: u64) -> u64 {
         unreachable!("host unit tests do not idle")
     }
 }

@@ -1,9 +1,9 @@
 //! Locks of the sentry.
 //!
-//! The kernel is not preemptible and never blocks (switches tasks) while it holds a [`Lock`], so on
-//! one vCPU a lock that is found taken can only be taken by this very control flow: a bug, reported
-//! as a panic instead of a hang. Several vCPUs will spin here. The order in which locks may be taken
-//! is the order of [`Rank`]; debug builds check it.
+//! The kernel is not preemptible and never blocks (switches tasks) while it holds a [`Lock`], and of
+//! several vCPUs one at a time is in it (`smp`), so a lock that is found taken can only be taken by
+//! this very control flow: a bug, reported as a panic instead of a hang. The order in which locks may
+//! be taken is the order of [`Rank`]; debug builds check it.
 
 #![allow(unsafe_code)]
 

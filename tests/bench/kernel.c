@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,25 @@ static void getppids(long count) {
         syscall(SYS_getppid);
 }
 
+// --- parallel: two threads that only compute ------------------------------------------------------
+
+static void *compute(void *arg) {
+    uint64_t state = 1;
+    for (long i = 0; i < *(long *)arg; i++)
+        state = state * 6364136223846793005u + 1442695040888963407u;
+    return (void *)state;
+}
+
+static void parallel(long steps) {
+    pthread_t threads[2];
+    void *states[2];
+    for (int i = 0; i < 2; i++)
+        need(pthread_create(&threads[i], NULL, compute, &steps) == 0, "pthread_create");
+    for (int i = 0; i < 2; i++)
+        need(pthread_join(threads[i], &states[i]) == 0, "pthread_join");
+    need(states[0] == states[1], "two equal computations");
+}
+
 static const struct {
     const char *name;
     void (*run)(long);
@@ -156,6 +176,7 @@ static const struct {
     {"spawn", spawn, 40, BATCHES},
     {"signal", signals, 4000, BATCHES},
     {"touch", touch, 65536, 1}, // 256 MiB, once: really the first time
+    {"parallel", parallel, 100000000, BATCHES},
 };
 
 static int compare(const void *a, const void *b) {

@@ -69,7 +69,7 @@ for dir in cases/*; do
     run_case() {
         set --
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
-        timeout -s KILL 60 ./sprout run --memory 64M -- "programs/$program" "$@" \
+        timeout -s KILL 60 ./sprout run --memory 64M --vcpus "$(cat "$dir/vcpus")" -- "programs/$program" "$@" \
             >"$out/stdout" 2>"$out/stderr" </dev/null
     }
     run_case

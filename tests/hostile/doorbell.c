@@ -29,7 +29,10 @@ static void fill(uint64_t *area) {
                                       1UL << 36, 1UL << 63, ~0UL,     ~0UL - 4095, 128,    129};
     for (int i = 0; i < AREA / 64; i++) {
         uint64_t *request = area + i * 8;
-        request[0] = random_word() % 14;
+        // All but STOPPED (14), a sound request that would stop the VMM.
+        request[0] = random_word() % 16;
+        if (request[0] >= 14)
+            request[0]++;
         if (random_word() % 16 == 0)
             request[0] |= 1UL << 40; // the reserved field
         for (int j = 1; j < 8; j++)

@@ -31,10 +31,13 @@ pub struct Case {
     pub program: String,
     /// The arguments after the program's name.
     pub args: Vec<String>,
+    /// How many vCPUs its virtual machine has.
+    pub vcpus: u32,
 }
 
 /// Reads the programs' sources and lists all cases, sorted. A line `// case NAME: ARG...` in a
-/// source declares one; a program without such a line is run once, without arguments.
+/// source declares one; a program without such a line is run once, without arguments. A line
+/// `// vcpus: N...` adds to each case one more for each number: `NAME@N`, in a machine with N vCPUs.
 pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let entries =
@@ -51,31 +54,48 @@ pub fn cases(sources: &Path) -> Result<Vec<Case>> {
             .into_owned();
         let source =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        let declared = declared_cases(&program, &source);
-        if declared.is_empty() {
-            cases.push(Case {
-                name: program.clone(),
-                program,
-                args: Vec::new(),
-            });
-        } else {
-            cases.extend(declared);
-        }
+        cases.extend(declared_cases(&program, &source));
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(cases)
 }
 
 fn declared_cases(program: &str, source: &str) -> Vec<Case> {
-    source
-        .lines()
-        .filter_map(|line| line.strip_prefix("// case ")?.split_once(':'))
+    let directives = |name: &'static str| {
+        let lines = source.lines().filter_map(|line| line.strip_prefix("// "));
+        lines.filter_map(move |line| line.strip_prefix(name))
+    };
+    let mut cases: Vec<Case> = directives("case ")
+        .filter_map(|line| line.split_once(':'))
         .map(|(name, args)| Case {
             name: format!("{program}/{name}"),
             program: program.to_owned(),
             args: args.split_whitespace().map(str::to_owned).collect(),
+            vcpus: 1,
         })
-        .collect()
+        .collect();
+    if cases.is_empty() {
+        cases.push(Case {
+            name: program.to_owned(),
+            program: program.to_owned(),
+            args: Vec::new(),
+            vcpus: 1,
+        });
+    }
+    let more: Vec<u32> = directives("vcpus:")
+        .flat_map(str::split_whitespace)
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let with_more = cases.iter().flat_map(|case| {
+        more.iter().map(|vcpus| Case {
+            name: format!("{}@{vcpus}", case.name),
+            vcpus: *vcpus,
+            ..case.clone()
+        })
+    });
+    let with_more: Vec<Case> = with_more.collect();
+    cases.extend(with_more);
+    cases
 }
 
 /// Compiles the programs of `cases` that changed since they were last compiled, into `out`.
@@ -140,5 +160,8 @@ mod tests {
             .map(|c| (c.name.as_str(), c.args.len()))
             .collect();
         assert_eq!(shown, [("p/a", 2), ("p/b", 0)]);
+        let cases = declared_cases("p", "// About.\n// vcpus: 2 4\nint main;\n");
+        let shown: Vec<_> = cases.iter().map(|c| (c.name.as_str(), c.vcpus)).collect();
+        assert_eq!(shown, [("p", 1), ("p@2", 2), ("p@4", 4)]);
     }
 }

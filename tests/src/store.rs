@@ -69,9 +69,15 @@ impl Store {
 
     /// Deploys `tests/functions/NAME` under its name.
     pub fn deploy(&self, name: &str) -> Result<()> {
+        self.deploy_with(name, &[])
+    }
+
+    /// As [`Store::deploy`], with further `arguments` of `sprout deploy`.
+    pub fn deploy_with(&self, name: &str, arguments: &[&str]) -> Result<()> {
         let source = source_dir().join("functions").join(name);
         let mut command = self.sprout()?;
         command.arg("deploy").arg(&source).args(["--name", name]);
+        command.args(arguments);
         let deployed = run(&mut command, DEPLOY_DEADLINE)?;
         ensure!(
             deployed.status == Some(0),

@@ -89,7 +89,8 @@ fn in_sentry(case: &Case, program: &PathBuf) -> Result<Outcome> {
         command.arg("--kernel").arg(kernel);
     }
     command
-        .args(["--memory", MEMORY, "--"])
+        .args(["--memory", MEMORY])
+        .args(["--vcpus", &case.vcpus.to_string(), "--"])
         .arg(program)
         .args(&case.args);
     run(&mut command, DEADLINE)

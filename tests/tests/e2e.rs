@@ -51,6 +51,7 @@ const TESTS: &[(&str, Test)] = &[
         "a_killed_worker_is_502_and_the_gateway_goes_on",
         killed_worker,
     ),
+    ("worker_threads_run_on_two_vcpus", parallel),
     ("concurrent_requests_each_get_their_own_answer", concurrent),
     ("metrics_count_requests", metrics),
 ];
@@ -98,6 +99,7 @@ fn start() -> Result<Running> {
     for function in FUNCTIONS {
         store.deploy(function)?;
     }
+    store.deploy_with("parallel", &["--vcpus", "2"])?;
     Ok(Mutex::new(Some(Arc::new(Gateway::start(
         &store,
         &["--timeout", TIMEOUT],
@@ -363,6 +365,16 @@ fn timers(gateway: &Gateway) -> Result<()> {
     let answer = gateway.get("/f/slow?ms=150")?.json()?;
     let took = answer["took"].as_f64().context("no duration")?;
     ensure!((149.0..3000.0).contains(&took), "{answer}");
+    Ok(())
+}
+
+/// The workers' threads were there before the snapshot, on either vCPU.
+fn parallel(gateway: &Gateway) -> Result<()> {
+    for _ in 0..3 {
+        let answer: Value = serde_json::from_str(&expect(gateway, "/f/parallel", 200)?)?;
+        ensure!(answer["sum"] == 40_000, "the sum is wrong: {answer}");
+        ensure!(answer["processors"] == 2, "not two processors: {answer}");
+    }
     Ok(())
 }
 

@@ -155,11 +155,12 @@ fn doorbell() -> Result<()> {
     let hardware = doctor.status == Some(0);
     let addresses = WILD_ADDRESSES.map(|address| ["address".to_owned(), address.to_string()]);
     let seeds = (0..RANDOM_SEEDS).map(|seed| ["random".to_owned(), seed.to_string()]);
-    for args in addresses.into_iter().chain(seeds) {
-        let what = args.join(" ");
+    for (index, args) in addresses.into_iter().chain(seeds).enumerate() {
+        let vcpus = if index % 2 == 0 { "1" } else { "2" };
+        let what = format!("{} with {vcpus} vCPUs", args.join(" "));
         let mut command = sprout::command()?;
         command
-            .args(["run", "--memory", "64M", "--"])
+            .args(["run", "--memory", "64M", "--vcpus", vcpus, "--"])
             .arg(&program)
             .args(&args);
         // A request that by chance is a sound one for sleeping sleeps: no harm either.
@@ -510,11 +511,14 @@ fn ensure_refused_or_killed(outcome: &Outcome, what: &str) -> Result<()> {
 }
 
 fn wrong_command_lines() -> Result<()> {
-    let lines: [&[&str]; 8] = [
+    let lines: [&[&str]; 11] = [
         &["run", "--", "/no/such/program"],
         &["run", "--memory", "0", "--", "/bin/true"],
         &["run", "--memory", "99999999T", "--", "/bin/true"],
         &["run", "--memory", "1M", "--", "/bin/true"],
+        &["run", "--vcpus", "0", "--", "/bin/true"],
+        &["run", "--vcpus", "17", "--", "/bin/true"],
+        &["run", "--vcpus", "two", "--", "/bin/true"],
         &["run", "--image", "no-such-image:1", "--", "/bin/true"],
         &["run", "--image", "../../etc/passwd", "--", "/bin/true"],
         &["run"],

@@ -47,6 +47,8 @@ pub struct BootConfig<'a> {
     pub kernel: &'a Kernel,
     /// Bytes of RAM, a multiple of 2 MiB.
     pub ram_size: u64,
+    /// Number of vCPUs.
+    pub vcpus: usize,
     /// Images, root first.
     pub images: Vec<ImageMount>,
     /// What to run.
@@ -81,7 +83,8 @@ pub enum BootError {
 
 impl Shell {
     /// Loads the sentry and the program; the VM is ready for its first run.
-    pub fn boot(self, config: &BootConfig<'_>) -> Result<Vm, VmError> {
+    pub fn boot(mut self, config: &BootConfig<'_>) -> Result<Vm, VmError> {
+        self.set_vcpus(config.vcpus)?;
         let images = config
             .images
             .iter()
@@ -139,7 +142,7 @@ fn load(memory: &GuestMemory, config: &BootConfig<'_>, clock: &GuestClock) -> Re
     let info = BootInfo {
         magic: BOOT_MAGIC,
         abi_version: ABI_VERSION,
-        vcpus: 1,
+        vcpus: config.vcpus as u32,
         flags: config.flags,
         ram_size: memory.ram_size(),
         free_start: loader.free.next_multiple_of(PAGE_SIZE),
@@ -287,6 +290,7 @@ mod tests {
         BootConfig {
             kernel,
             ram_size,
+            vcpus: 1,
             images: vec![],
             program,
             flags: 0,

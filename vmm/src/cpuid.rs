@@ -23,6 +23,8 @@ const X2APIC: u32 = 1 << 21;
 const TSC_DEADLINE: u32 = 1 << 24;
 const OSXSAVE: u32 = 1 << 27;
 const HYPERVISOR: u32 = 1 << 31;
+// CPUID.1:EDX: there are several logical processors.
+const SEVERAL: u32 = 1 << 28;
 // CPUID.7.0:EBX and EDX.
 const INVPCID: u32 = 1 << 10;
 const AMX: u32 = 1 << 22 | 1 << 24 | 1 << 25;
@@ -64,7 +66,7 @@ pub fn is_software_kvm(supported: &CpuId, host: impl Fn(u32, u32) -> Leaf) -> bo
         .any(|entry| entry.function == 1 && entry.ecx & SSE3 == 0 && host(1, 0).ecx & SSE3 != 0)
 }
 
-/// The table for `KVM_SET_CPUID2` of a guest's only vCPU.
+/// The table for `KVM_SET_CPUID2` of a guest's only vCPU; [`for_vcpu`] makes that of one of several.
 pub fn table_for_guest(mut supported: CpuId, host: impl Fn(u32, u32) -> Leaf) -> CpuId {
     supported.retain(|entry| !PARAVIRTUAL.contains(&entry.function));
     if is_software_kvm(&supported, &host) {
@@ -83,6 +85,49 @@ pub fn table_for_guest(mut supported: CpuId, host: impl Fn(u32, u32) -> Leaf) ->
         }
     }
     supported
+}
+
+/// The table of vCPU `index` of `count`: cores of one package, one thread each, with caches of their
+/// own. (Intel SDM volume 2, CPUID leaves 1, 4, 0xb; AMD APM volume 3, appendix E.4.)
+pub fn for_vcpu(table: &CpuId, index: u8, count: u8) -> CpuId {
+    /// Level types of leaf 0xb.
+    const THREAD: u32 = 1;
+    const CORE: u32 = 2;
+    let mut table = table.clone();
+    let (index, count) = (u32::from(index), u32::from(count));
+    if count == 1 {
+        return table;
+    }
+    let id_bits = count.next_power_of_two().trailing_zeros();
+    for entry in table.as_mut_slice() {
+        match (entry.function, entry.index) {
+            (1, _) => {
+                entry.ebx = (entry.ebx & 0xffff) | count << 16 | index << 24;
+                entry.edx |= SEVERAL;
+            }
+            (4, _) if entry.eax & 0x1f != 0 => {
+                entry.eax = (entry.eax & 0x3fff) | (count - 1) << 26;
+            }
+            (0xb | 0x1f, level) => {
+                (entry.eax, entry.ebx, entry.ecx) = match level {
+                    0 => (0, 1, THREAD << 8),
+                    1 => (id_bits, count, 1 | CORE << 8),
+                    _ => (0, 0, level & 0xff),
+                };
+                entry.edx = index;
+            }
+            (0x8000_0008, _) => {
+                entry.ecx = (entry.ecx & !0xf0ff) | id_bits << 12 | (count - 1);
+            }
+            (0x8000_001d, _) => entry.eax &= 0x3fff,
+            (0x8000_001e, _) => {
+                entry.eax = index;
+                entry.ebx = (entry.ebx & !0xffff) | index;
+            }
+            _ => {}
+        }
+    }
+    table
 }
 
 /// Replaces the feature leaves by the host's, less what a guest of software KVM can't have.
@@ -294,6 +339,25 @@ mod tests {
         assert_eq!(find(&table, 1, 0).unwrap().ebx, 0x0001_0800);
         assert!(!has_fsgsbase(&table));
         assert_eq!(xcr0(&table), 0b11);
+    }
+
+    #[test]
+    fn each_of_several_vcpus_has_a_number_of_its_own() {
+        let leaf = Leaf {
+            ebx: 0x0001_0800,
+            ..Leaf::default()
+        };
+        let entries = [(1, 0), (0xb, 0), (0xb, 1), (0x8000_0008, 0)];
+        let entries = entries.map(|(function, index)| entry(function, index, leaf));
+        let table = CpuId::from_entries(&entries).unwrap();
+        assert_eq!(for_vcpu(&table, 0, 1), table);
+        let third = for_vcpu(&table, 2, 3);
+        assert_eq!(find(&third, 1, 0).unwrap().ebx, 0x0203_0800);
+        assert_eq!(find(&third, 1, 0).unwrap().edx, SEVERAL);
+        let cores = find(&third, 0xb, 1).unwrap();
+        assert_eq!((cores.eax, cores.ebx, cores.edx), (2, 3, 2));
+        assert_eq!(find(&third, 0xb, 0).unwrap().ebx, 1);
+        assert_eq!(find(&third, 0x8000_0008, 0).unwrap().ecx, 2 << 12 | 2);
     }
 
     #[test]

@@ -42,6 +42,13 @@ extern "C" fn on_kick(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::
     }
 }
 
+/// Interrupts the `KVM_RUN` (or whatever system call) of a thread of this process that has made its
+/// timer. One that is gone is no matter.
+pub fn thread(thread: libc::pid_t) {
+    // SAFETY: the signal has a handler that only looks at what sent it (see `on_kick`).
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal_number()) };
+}
+
 impl KickTimer {
     /// Makes a disarmed timer for the calling thread.
     ///

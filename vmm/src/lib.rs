@@ -1,4 +1,4 @@
-//! The virtual machine monitor: one process, one micro-VM, one vCPU thread.
+//! The virtual machine monitor: one process, one micro-VM, a thread for each vCPU.
 //!
 //! Depends on `sprout-abi`, the contract with the sentry, and on `sprout-agent` for the notice a
 //! restored guest gets before its first request.

@@ -38,6 +38,7 @@ pub fn privilege_mode(kernel: &Kernel) -> Result<PrivilegeMode, VmError> {
     let hostname = "probe".into();
     let config = BootConfig {
         kernel,
+        vcpus: 1,
         ram_size: MEMORY,
         images: vec![],
         program,

@@ -12,16 +12,19 @@ use crate::memory::GuestMemory;
 use crate::snapshot::manifest::PrivilegeMode;
 use crate::vcpu;
 use crate::vm::VmError;
+use sprout_abi::layout::MAX_VCPUS;
 
 /// Memory slot of RAM; the images follow.
 const RAM_SLOT: u32 = 0;
 
-/// A VM with one vCPU whose CPUID and TSC are set.
+/// A VM with one vCPU whose CPUID and TSC are set; more can be added.
 ///
-/// Field order is drop order: the vCPU before its VM.
+/// Field order is drop order: the vCPUs before their VM.
 #[derive(Debug)]
 pub struct Shell {
     pub(crate) vcpu: VcpuFd,
+    /// The vCPUs after the first.
+    pub(crate) others: Vec<VcpuFd>,
     vm: VmFd,
     pub(crate) kvm: Kvm,
     pub(crate) cpuid: CpuId,
@@ -45,12 +48,10 @@ impl Shell {
             .map_err(VmError::kvm("read the supported CPUID"))?;
         let software = cpuid::is_software_kvm(&supported, cpuid::host_leaf);
         let cpuid = cpuid::table_for_guest(supported, cpuid::host_leaf);
-        let vcpu = vm.create_vcpu(0).map_err(VmError::kvm("create a vCPU"))?;
-        vcpu.set_cpuid2(&cpuid)
-            .map_err(VmError::kvm("set the guest's CPUID"))?;
-        let tsc = vcpu::synchronise_tsc(&vcpu).map_err(VmError::kvm("read the TSC"))?;
+        let (vcpu, tsc) = create_vcpu(&vm, 0, &cpuid)?;
         Ok(Self {
             vcpu,
+            others: Vec::new(),
             vm,
             kvm,
             cpuid,
@@ -58,6 +59,40 @@ impl Shell {
             software,
             created_in: start.elapsed(),
         })
+    }
+
+    /// Makes it a VM with `count` vCPUs.
+    pub(crate) fn set_vcpus(&mut self, count: usize) -> Result<(), VmError> {
+        if !(1..=MAX_VCPUS).contains(&count) {
+            return Err(VmError::Vcpus(count));
+        }
+        if count == 1 {
+            return Ok(());
+        }
+        // At most `MAX_VCPUS`, so no cast below loses anything.
+        let table = |index: usize| cpuid::for_vcpu(&self.cpuid, index as u8, count as u8);
+        self.vcpu
+            .set_cpuid2(&table(0))
+            .map_err(VmError::kvm("set the guest's CPUID"))?;
+        for index in 1 + self.others.len()..count {
+            let (vcpu, tsc) = create_vcpu(&self.vm, index as u64, &table(index))?;
+            // The sentry computes time from the counter of whichever vCPU it runs on.
+            if tsc.offset != self.tsc.offset {
+                return Err(VmError::Unsynchronised);
+            }
+            self.others.push(vcpu);
+        }
+        Ok(())
+    }
+
+    /// All vCPUs, in order.
+    pub(crate) fn vcpus(&self) -> impl Iterator<Item = &VcpuFd> {
+        std::iter::once(&self.vcpu).chain(&self.others)
+    }
+
+    /// All vCPUs, in order.
+    pub(crate) fn vcpus_mut(&mut self) -> impl Iterator<Item = &mut VcpuFd> {
+        std::iter::once(&mut self.vcpu).chain(&mut self.others)
     }
 
     /// How long [`Self::new`] took.
@@ -113,4 +148,14 @@ impl Shell {
         }
         Ok(())
     }
+}
+
+fn create_vcpu(vm: &VmFd, index: u64, cpuid: &CpuId) -> Result<(VcpuFd, Tsc), VmError> {
+    let vcpu = vm
+        .create_vcpu(index)
+        .map_err(VmError::kvm("create a vCPU"))?;
+    vcpu.set_cpuid2(cpuid)
+        .map_err(VmError::kvm("set the guest's CPUID"))?;
+    let tsc = vcpu::synchronise_tsc(&vcpu).map_err(VmError::kvm("read the TSC"))?;
+    Ok((vcpu, tsc))
 }

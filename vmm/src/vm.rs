@@ -1,28 +1,23 @@
-//! A VM with its guest, and the loop that runs it.
+//! A VM with its guest.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicU8;
 
-use kvm_bindings::{KVM_EXIT_EXCEPTION, KVM_EXIT_INTERNAL_ERROR};
-use kvm_ioctls::{Kvm, VcpuExit};
-use sprout_abi::hypercall::{event, wait_flags};
-use sprout_abi::layout::{DOORBELL_PORT, PREEMPT_VECTOR};
+use kvm_ioctls::Kvm;
+use sprout_abi::layout::MAX_VCPUS;
 
-use crate::backend::{Backend, Ready};
+use crate::backend::Backend;
 use crate::boot::BootError;
 use crate::clock::GuestClock;
 use crate::host::HostError;
-use crate::hypercall::{self, Interest, Outcome, Wait};
+use crate::hypercall::Wait;
 use crate::kernel::{Kernel, KernelError};
-use crate::kick::KickTimer;
 use crate::memory::{GuestMemory, MemoryError};
 use crate::shell::Shell;
 use crate::snapshot::SnapshotError;
-use crate::symbols::Symbols;
-use crate::vcpu::{self, state::StateError};
-
-/// Signals are passed to the guest whether it asked or not.
-const SIGNALS: u64 = event::SIGNAL;
+use crate::vcpu::desk::{Desk, Power};
+use crate::vcpu::run::{self, Guest};
+use crate::vcpu::state::StateError;
 
 /// Why a VM could not be made or run.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +59,18 @@ pub enum VmError {
         /// The system's reason.
         cause: io::Error,
     },
+    /// Too few or too many vCPUs.
+    #[error("{0} vCPUs: a guest has 1 to {MAX_VCPUS}")]
+    Vcpus(usize),
+    /// KVM gave vCPUs different clocks.
+    #[error(
+        "the time-stamp counters of this host's vCPUs differ and KVM does not let us set them: use \
+         one vCPU"
+    )]
+    Unsynchronised,
+    /// The threads of the vCPUs ended without a reason.
+    #[error("the vCPUs' threads ended without a reason (a bug of the VMM)")]
+    Unfinished,
     /// The guest broke the contract or crashed; the text names its registers.
     #[error("the guest stopped: {reason}\n{registers}")]
     Stopped {
@@ -114,14 +121,6 @@ impl Stop {
     }
 }
 
-/// One exit of the vCPU, without the borrow of its `kvm_run`.
-enum Exit {
-    Doorbell(u64),
-    Interrupted,
-    WindowOpen,
-    Unexpected(String),
-}
-
 /// A guest on its VM.
 ///
 /// Field order is drop order: the vCPU and VM close before the memory they use is unmapped.
@@ -130,15 +129,16 @@ pub struct Vm {
     pub(crate) shell: Shell,
     pub(crate) memory: GuestMemory,
     pub(crate) clock: GuestClock,
-    /// Set while the guest is idle: its request is to be completed.
-    pub(crate) waiting: Option<Wait>,
+    /// The wait of each vCPU that is idle: its request is to be completed.
+    pub(crate) waiting: Vec<Option<Wait>>,
+    /// The vCPUs after the first run, too.
+    pub(crate) started: bool,
     /// Mount points of the images, in slot order.
     pub(crate) mounts: Vec<String>,
     /// How often this guest's line was restored.
     pub(crate) generation: u64,
     /// Build id of the sentry in a restored guest.
     pub(crate) sentry: Option<String>,
-    interest: Interest,
 }
 
 impl Vm {
@@ -148,16 +148,16 @@ impl Vm {
         clock: GuestClock,
         mounts: Vec<String>,
     ) -> Self {
-        let interest = Interest::default();
+        let waiting = vec![None; shell.vcpus().count()];
         Self {
             shell,
             memory,
             clock,
-            waiting: None,
+            waiting,
+            started: false,
             mounts,
             generation: 0,
             sentry: None,
-            interest,
         }
     }
 
@@ -176,9 +176,18 @@ impl Vm {
         std::time::Duration::from_nanos(self.clock.now())
     }
 
-    /// KVM's counters of the vCPU.
+    /// KVM's counters, those of all vCPUs added up.
     pub fn counters(&self) -> Vec<(String, u64)> {
-        crate::stats::vcpu_counters(&self.shell.vcpu).unwrap_or_default()
+        let mut sums: Vec<(String, u64)> = Vec::new();
+        for vcpu in self.shell.vcpus() {
+            for (name, value) in crate::stats::vcpu_counters(vcpu).unwrap_or_default() {
+                match sums.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, sum)) => *sum += value,
+                    None => sums.push((name, value)),
+                }
+            }
+        }
+        sums
     }
 
     /// Runs the guest until it ends or is [`Stop::Ready`]; after the latter, `run` goes on.
@@ -190,241 +199,68 @@ impl Vm {
         kernel: Option<&Kernel>,
         backend: &mut dyn Backend,
     ) -> Result<Stop, VmError> {
-        let immediate_exit = &raw mut self.shell.vcpu.get_kvm_run().immediate_exit;
-        // SAFETY: `kvm_run` stays mapped while `self.shell.vcpu` lives; the timer is dropped at the
-        // end of this function, on this thread.
-        let timer = unsafe { KickTimer::new(immediate_exit) };
-        let mut timer = timer.map_err(VmError::io("create the preemption timer"))?;
-        if let Some(wait) = self.waiting.take()
-            && self.idle(wait, &mut timer, backend)?
-        {
-            return Ok(Stop::Ready);
-        }
-        timer
-            .arm()
-            .map_err(VmError::io("arm the preemption timer"))?;
-        loop {
-            match self.enter()? {
-                Exit::Doorbell(gpa) => {
-                    let memory = &self.memory;
-                    let outcome =
-                        hypercall::handle(memory, gpa, &self.clock, &mut self.interest, backend)
-                            .map_err(|error| self.stopped(error.to_string(), kernel))?;
-                    match outcome {
-                        Outcome::Resume => {}
-                        Outcome::Wait(wait) => {
-                            if self.idle(wait, &mut timer, backend)? {
-                                return Ok(Stop::Ready);
-                            }
-                        }
-                        Outcome::Exit { status, signal } => {
-                            return Ok(Stop::Exited { status, signal });
-                        }
-                        Outcome::Panic { message, frames } => {
-                            return Ok(Stop::Panicked(panic_report(
-                                &message,
-                                &frames,
-                                self.named_by(kernel),
-                            )));
-                        }
-                    }
-                }
-                Exit::Interrupted => self.tick(backend)?,
-                Exit::WindowOpen => self.preempt()?,
-                Exit::Unexpected(reason) => return Err(self.stopped(reason, kernel)),
-            }
-        }
-    }
-
-    fn enter(&mut self) -> Result<Exit, VmError> {
-        let exit = match self.shell.vcpu.run() {
-            Ok(VcpuExit::IoOut(DOORBELL_PORT, data)) => match <[u8; 4]>::try_from(data) {
-                Ok(value) => Exit::Doorbell(u64::from(u32::from_le_bytes(value))),
-                Err(_) => Exit::Unexpected("a doorbell write that is not 32 bits wide".into()),
-            },
-            Ok(VcpuExit::IoOut(port, _)) => Exit::Unexpected(format!("output to port {port:#x}")),
-            Ok(VcpuExit::IoIn(port, _)) => Exit::Unexpected(format!("input from port {port:#x}")),
-            Ok(VcpuExit::MmioRead(gpa, _)) => {
-                Exit::Unexpected(format!("read of guest-physical {gpa:#x}, where nothing is"))
-            }
-            Ok(VcpuExit::MmioWrite(gpa, _)) => Exit::Unexpected(format!(
-                "write to guest-physical {gpa:#x}, which is read-only or where nothing is"
-            )),
-            Ok(VcpuExit::IrqWindowOpen) => Exit::WindowOpen,
-            Ok(VcpuExit::Intr) => Exit::Interrupted,
-            Ok(VcpuExit::Hlt) => Exit::Unexpected("the sentry halted the processor".into()),
-            Ok(VcpuExit::Shutdown) => {
-                Exit::Unexpected("triple fault (an exception the sentry could not take)".into())
-            }
-            Ok(VcpuExit::FailEntry(reason, cpu)) => Exit::Unexpected(format!(
-                "KVM could not enter the guest: {reason:#x}, CPU {cpu}"
-            )),
-            Ok(VcpuExit::InternalError) => Exit::Unexpected(self.internal_error()),
-            Ok(other) => Exit::Unexpected(format!("unexpected exit: {other:?}")),
-            Err(error) => match error.errno() {
-                libc::EINTR => Exit::Interrupted,
-                libc::EAGAIN => Exit::Interrupted,
-                libc::EFAULT => Exit::Unexpected(
-                    "KVM could not reach the host memory behind a guest page (file truncated, or \
-                     out of memory?)"
-                        .into(),
-                ),
-                _ => return Err(VmError::kvm("run the vCPU")(error)),
-            },
-        };
-        Ok(exit)
-    }
-
-    /// Completes the port write the guest stopped at, without running the guest any further:
-    /// before that its registers are not final.
-    pub(crate) fn finish_exit(&mut self) -> Result<(), VmError> {
-        self.shell.vcpu.set_kvm_immediate_exit(1);
-        let result = self.shell.vcpu.run().map(|_| ());
-        self.shell.vcpu.set_kvm_immediate_exit(0);
-        match result {
-            Err(error) if error.errno() == libc::EINTR => Ok(()),
-            Err(error) => Err(VmError::kvm("complete the guest's port write")(error)),
-            Ok(()) => Err(VmError::Kvm {
-                action: "complete the guest's port write",
-                cause: kvm_ioctls::Error::new(libc::EBUSY),
-            }),
-        }
-    }
-
-    fn internal_error(&mut self) -> String {
-        let run = self.shell.vcpu.get_kvm_run();
-        debug_assert!(matches!(
-            run.exit_reason,
-            KVM_EXIT_INTERNAL_ERROR | KVM_EXIT_EXCEPTION
-        ));
-        // SAFETY: for this exit reason KVM filled the `internal` member; all bits are valid.
-        let internal = unsafe { run.__bindgen_anon_1.internal };
-        let count = (internal.ndata as usize).min(internal.data.len());
-        format!(
-            "KVM internal error {} (1: an instruction it can't emulate), data {:x?}",
-            internal.suberror,
-            &internal.data[..count]
-        )
-    }
-
-    /// Lets the guest wait; true when the backend wants to stop instead.
-    fn idle(
-        &mut self,
-        wait: Wait,
-        timer: &mut KickTimer,
-        backend: &mut dyn Backend,
-    ) -> Result<bool, VmError> {
-        if wait.flags & wait_flags::READY != 0 && backend.ready() == Ready::Stop {
-            timer
-                .disarm()
-                .map_err(VmError::io("disarm the preemption timer"))?;
-            self.waiting = Some(wait);
-            return Ok(true);
-        }
-        let wanted = wait.wanted | SIGNALS;
-        let pending = u64::from(self.memory.shared().events.swap(0, Ordering::Relaxed));
-        let mut events = pending | self.poll_backend(backend, wanted, Some(0))?;
-        if events == 0 && self.clock.now() < wait.deadline {
-            timer
-                .disarm()
-                .map_err(VmError::io("disarm the preemption timer"))?;
-            while events == 0 && self.clock.now() < wait.deadline {
-                let timeout = self.clock.until(wait.deadline);
-                events = backend
-                    .wait(wanted, timeout)
-                    .map_err(VmError::io("wait for events"))?;
-            }
-            timer
-                .arm()
-                .map_err(VmError::io("arm the preemption timer"))?;
-        }
-        if self.clock.now() >= wait.deadline {
-            events |= event::TIMER;
-        }
-        self.interest.0 &= !events;
-        hypercall::complete(&self.memory, wait.request, events.cast_signed())?;
-        Ok(false)
-    }
-
-    fn poll_backend(
-        &self,
-        backend: &mut dyn Backend,
-        wanted: u64,
-        nanoseconds: Option<u64>,
-    ) -> Result<u64, VmError> {
-        let timeout = nanoseconds.map(std::time::Duration::from_nanos);
-        backend
-            .wait(wanted, timeout)
-            .map_err(VmError::io("look for events"))
-    }
-
-    /// The guest was kicked out: see whether something waits for it.
-    fn tick(&mut self, backend: &mut dyn Backend) -> Result<(), VmError> {
-        self.shell.vcpu.set_kvm_immediate_exit(0);
-        let events = self.poll_backend(backend, self.interest.0 | SIGNALS, Some(0))?;
-        self.interest.0 &= !events;
-        let shared = self.memory.shared();
-        // Event bits fit 32 bits (the shared page's field).
-        let pending = shared.events.fetch_or(events as u32, Ordering::Relaxed) | events as u32;
-        let timer_due = self.clock.now() >= shared.next_timer_ns.load(Ordering::Relaxed);
-        let wanted = shared.preempt_wanted.load(Ordering::Relaxed) != 0;
-        if wanted || timer_due || pending != 0 {
-            self.preempt()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Interrupts ring 3, or tells the sentry to look before it returns there.
-    fn preempt(&mut self) -> Result<(), VmError> {
-        let rip = self
-            .shell
-            .vcpu
-            .get_regs()
-            .map_err(VmError::kvm("read the registers"))?
-            .rip;
-        let run = self.shell.vcpu.get_kvm_run();
-        if rip >> 63 != 0 {
-            run.request_interrupt_window = 0;
-            self.memory
-                .shared()
-                .preempt_pending
-                .store(1, Ordering::Relaxed);
-        } else if run.ready_for_interrupt_injection != 0 && run.if_flag != 0 {
-            run.request_interrupt_window = 0;
-            vcpu::interrupt(&self.shell.vcpu, PREEMPT_VECTOR)
-                .map_err(VmError::io("inject the preemption interrupt"))?;
-        } else {
-            run.request_interrupt_window = 1;
-        }
-        Ok(())
-    }
-
-    /// `kernel`, unless this guest is known to run another sentry.
-    fn named_by<'k>(&self, kernel: Option<&'k Kernel>) -> Option<&'k Kernel> {
-        kernel.filter(|kernel| {
+        // A guest of another sentry is not named by this one.
+        let kernel = kernel.filter(|kernel| {
             self.sentry
                 .as_ref()
                 .is_none_or(|id| *id == kernel.build_id())
+        });
+        let immediate_exit = self
+            .shell
+            .vcpus_mut()
+            // SAFETY: `kvm_run` stays mapped while the vCPU lives, longer than the desk; this byte is
+            // there to be written by other threads and signal handlers.
+            .map(|vcpu| unsafe { AtomicU8::from_ptr(&raw mut vcpu.get_kvm_run().immediate_exit) })
+            .collect();
+        let power = (0..self.waiting.len())
+            .map(|cpu| match cpu == 0 || self.started {
+                true => Power::On,
+                false => Power::Off,
+            })
+            .collect();
+        let waits = std::mem::take(&mut self.waiting);
+        let desk = Desk::new(immediate_exit, waits, power, backend)
+            .map_err(VmError::io("make the vCPUs' meeting point"))?;
+        let guest = Guest {
+            memory: &self.memory,
+            clock: &self.clock,
+            cpuid: &self.shell.cpuid,
+            kernel,
+            desk: &desk,
+        };
+        let (first, others) = (&mut self.shell.vcpu, &mut self.shell.others);
+        std::thread::scope(|scope| {
+            for (vcpu, cpu) in others.iter_mut().zip(1..) {
+                let thread = std::thread::Builder::new().name(format!("vcpu{cpu}"));
+                if let Err(cause) = thread.spawn_scoped(scope, move || run::run(cpu, vcpu, guest)) {
+                    let action = "start a vCPU's thread";
+                    desk.end(Err(VmError::Io { action, cause }));
+                    return;
+                }
+            }
+            run::run(0, first, guest);
+        });
+        let (waits, end) = desk.into_result();
+        self.waiting = waits;
+        self.started = true;
+        end.unwrap_or(Err(VmError::Unfinished))
+    }
+
+    /// Completes the port writes the vCPUs stopped at, without running the guest any further: before
+    /// that their registers are not final.
+    pub(crate) fn finish_exits(&mut self) -> Result<(), VmError> {
+        self.shell.vcpus_mut().try_for_each(|vcpu| {
+            vcpu.set_kvm_immediate_exit(1);
+            let result = vcpu.run().map(|_| ());
+            vcpu.set_kvm_immediate_exit(0);
+            match result {
+                Err(error) if error.errno() == libc::EINTR => Ok(()),
+                Err(error) => Err(VmError::kvm("complete the guest's port write")(error)),
+                Ok(()) => Err(VmError::Kvm {
+                    action: "complete the guest's port write",
+                    cause: kvm_ioctls::Error::new(libc::EBUSY),
+                }),
+            }
         })
     }
-
-    fn stopped(&self, reason: String, kernel: Option<&Kernel>) -> VmError {
-        let symbols = self.named_by(kernel).map(Symbols::of);
-        let registers = vcpu::report::describe(&self.shell.vcpu, &self.memory, symbols.as_ref());
-        VmError::Stopped { reason, registers }
-    }
-}
-
-fn panic_report(message: &str, frames: &[u64], kernel: Option<&Kernel>) -> String {
-    // A return address points behind the call it belongs to.
-    let calls: Vec<u64> = frames
-        .iter()
-        .map(|address| address.saturating_sub(1))
-        .collect();
-    let backtrace = match kernel {
-        Some(kernel) => Symbols::of(kernel).backtrace(&calls),
-        None => format!("  {calls:#x?}\n"),
-    };
-    format!("sentry panic: {}\n{backtrace}", message.trim_end())
 }

@@ -3,11 +3,16 @@
 
 mod common;
 
+use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
-use common::{Code, MESSAGE_AT, REQUEST, boot};
+use common::{Code, MESSAGE_AT, REQUEST, boot, boot_with};
+use sprout_abi::boot::{SharedCpu, SharedPage};
 use sprout_abi::hypercall::{number, stream, wait_flags};
-use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_BASE, KERNEL_GPA};
+use sprout_abi::layout::{
+    DIRECT_MAP_BASE, HYPERCALL_PAGE_GPA, KERNEL_BASE, KERNEL_GPA, PAGE_TABLES_GPA, SHARED_PAGE_GPA,
+    hypercall_slot_gpa,
+};
 use sprout_vmm::backend::Stream;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::vm::{Stop, VmError};
@@ -94,8 +99,9 @@ fn a_ready_guest_stops_and_goes_on_with_a_request() {
 #[test]
 fn a_busy_guest_in_the_kernel_half_is_told_to_look() {
     // Spins until the shared page's preempt_pending is set, then exits with it.
-    let pending = 0xffff_8080_0000_2004u64;
-    let mut code = Code::new().store(0xffff_8080_0000_2000, 1);
+    let own = DIRECT_MAP_BASE + SHARED_PAGE_GPA + offset_of!(SharedPage, cpus) as u64;
+    let pending = own + offset_of!(SharedCpu, preempt_pending) as u64;
+    let mut code = Code::new().store(own + offset_of!(SharedCpu, preempt_wanted) as u64, 1);
     // movabs rbx, pending; loop: mov eax, [rbx]; test eax, eax; jz loop
     code.0.extend_from_slice(&[0x48, 0xbb]);
     code.0.extend_from_slice(&pending.to_le_bytes());
@@ -160,4 +166,113 @@ fn a_panic_carries_the_sentrys_message() {
     };
     assert!(report.contains("the sky is falling"), "{report}");
     assert!(report.contains("0: 0xffffffff80200000"), "{report}");
+}
+
+/// What vCPU 1 does: `code` starts there, and at `.1`.
+fn second(code: Code) -> (Code, u64) {
+    // The first vCPU is the one that comes by from above.
+    code.spin().entry()
+}
+
+#[test]
+fn a_second_vcpu_ends_the_run_of_one_that_never_leaves() {
+    let slot = hypercall_slot_gpa(1);
+    // The entry lies behind the code that needs its address: that has the same length for any.
+    let build = |entry| second(Code::new().call(number::START_CPU, &[1, entry, PAGE_TABLES_GPA]));
+    let (code, _) = build(build(0).1);
+    let kernel = code
+        .store(DIRECT_MAP_BASE + slot, number::EXIT.into())
+        .store(DIRECT_MAP_BASE + slot + 8, 9)
+        .ring(slot as u32)
+        .kernel(b"");
+    let stop = boot_with(&kernel, 2)
+        .run(Some(&kernel), &mut Buffered::default())
+        .unwrap();
+    let exited = Stop::Exited {
+        status: 9,
+        signal: 0,
+    };
+    assert_eq!(stop, exited);
+}
+
+#[test]
+fn a_vcpu_that_runs_or_is_not_there_is_not_started() {
+    for cpu in [0, 1, 2, 16, 1 << 32, u64::MAX] {
+        let kernel = Code::new()
+            .call(number::START_CPU, &[cpu, 0, 0])
+            .exit_with_result()
+            .kernel(b"");
+        let stop = boot(&kernel)
+            .run(Some(&kernel), &mut Buffered::default())
+            .unwrap();
+        let refused = Stop::Exited {
+            status: (-22i8).cast_unsigned(),
+            signal: 0,
+        };
+        assert_eq!(stop, refused, "vCPU {cpu}");
+    }
+}
+
+#[test]
+fn a_vcpu_started_nowhere_is_an_error() {
+    for (entry, root) in [
+        (0, PAGE_TABLES_GPA),
+        (KERNEL_BASE, 0),
+        (1 << 63, u64::MAX),
+        (u64::MAX, 1 << 51),
+    ] {
+        let kernel = Code::new()
+            .call(number::START_CPU, &[1, entry, root])
+            .spin()
+            .kernel(b"");
+        let error = boot_with(&kernel, 2)
+            .run(Some(&kernel), &mut Buffered::default())
+            .unwrap_err();
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+#[test]
+fn vcpus_that_all_wait_for_each_other_are_an_error() {
+    let kernel = Code::new()
+        .call(number::WAIT, &[u64::MAX, wait_flags::PARK])
+        .kernel(b"");
+    let error = boot(&kernel)
+        .run(Some(&kernel), &mut Buffered::default())
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("every vCPU waits for another one"), "{text}");
+}
+
+#[test]
+fn a_kick_ends_the_wait_of_an_idle_vcpu() {
+    let slot = hypercall_slot_gpa(1);
+    let shared = DIRECT_MAP_BASE + SHARED_PAGE_GPA;
+    let kick = shared + (offset_of!(SharedPage, cpus) + offset_of!(SharedCpu, kick)) as u64;
+    let timer = shared + offset_of!(SharedPage, next_timer_ns) as u64;
+    // The first vCPU waits for ever and exits with what the wait gave: nothing.
+    let build = |entry| {
+        let code = Code::new()
+            .store(timer, u64::MAX)
+            .call(number::START_CPU, &[1, entry, PAGE_TABLES_GPA])
+            .call(number::WAIT, &[u64::MAX, 0, 0])
+            .exit_with_result();
+        second(code)
+    };
+    let (code, _) = build(build(0).1);
+    let kernel = code
+        .store(kick, 1)
+        .store(DIRECT_MAP_BASE + slot, number::KICK.into())
+        .store(DIRECT_MAP_BASE + slot + 8, 1)
+        .ring(slot as u32)
+        .spin()
+        .kernel(b"");
+    let stop = boot_with(&kernel, 2)
+        .run(Some(&kernel), &mut Buffered::default())
+        .unwrap();
+    let exited = Stop::Exited {
+        status: 0,
+        signal: 0,
+    };
+    assert_eq!(stop, exited);
 }

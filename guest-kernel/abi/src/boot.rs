@@ -1,5 +1,8 @@
 //! What the VMM tells the sentry at boot and at restore, and the page they share while it runs.
 
+use crate::layout::MAX_VCPUS;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
 /// `BootInfo::magic`: "SPROUTBI".
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"SPROUTBI");
 
@@ -120,17 +123,35 @@ pub struct RestoreInfo {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct SharedPage {
-    /// Sentry → VMM, 1: inject [`crate::layout::PREEMPT_VECTOR`] when a tick finds ring 3 running.
-    pub preempt_wanted: core::sync::atomic::AtomicU32,
-    /// VMM → sentry, 1: a tick came while the sentry ran; look at the run queue before returning.
-    pub preempt_pending: core::sync::atomic::AtomicU32,
     /// VMM → sentry: [`crate::hypercall::event`] bits that came while the guest was busy.
-    pub events: core::sync::atomic::AtomicU32,
+    pub events: AtomicU32,
     /// Sentry → VMM: privilege mode found at boot, [`mode`].
-    pub privilege_mode: core::sync::atomic::AtomicU32,
+    pub privilege_mode: AtomicU32,
     /// Sentry → VMM: guest monotonic time of the next timer, `u64::MAX` none. A tick at or after it
     /// is delivered like a preemption.
-    pub next_timer_ns: core::sync::atomic::AtomicU64,
+    pub next_timer_ns: AtomicU64,
+    /// VMM → sentry: the time at which an idle vCPU will be woken for a timer: `u64::MAX` at no
+    /// time, 0 when no idle vCPU watches the clock.
+    pub watched_ns: AtomicU64,
+    /// Of each vCPU.
+    pub cpus: [SharedCpu; MAX_VCPUS],
+}
+
+/// One vCPU's part of the [`SharedPage`]. Its fields and those of another one are in different cache
+/// lines; the first vCPU's are in that of the page's first fields, which it alone uses if there are
+/// no others.
+#[repr(C, align(32))]
+#[derive(Debug, Default)]
+pub struct SharedCpu {
+    /// Sentry → VMM, 1: inject [`crate::layout::PREEMPT_VECTOR`] when a tick finds ring 3 running.
+    pub preempt_wanted: AtomicU32,
+    /// VMM → sentry, 1: a tick came while the sentry ran; look at the run queue before returning.
+    pub preempt_pending: AtomicU32,
+    /// Sentry (another vCPU) → VMM and sentry, 1: this vCPU is to enter the sentry: its ring 3 is
+    /// interrupted, its WAIT ends. Set before [`crate::hypercall::number::KICK`], cleared by this
+    /// vCPU.
+    pub kick: AtomicU32,
+    reserved: [AtomicU32; 13],
 }
 
 /// Values of [`SharedPage::privilege_mode`].
@@ -151,5 +172,7 @@ const _: () = {
     assert!(size_of::<ImageSlot>() == 64);
     assert!(size_of::<BootInfo>() == 304 + 64 * MAX_IMAGES);
     assert!(size_of::<RestoreInfo>() == 8 + 16 + 64 + 32 + 8);
-    assert!(size_of::<SharedPage>() == 24);
+    assert!(size_of::<SharedCpu>() == 64);
+    assert!(offset_of!(SharedPage, cpus) == 32);
+    assert!(size_of::<SharedPage>() == 32 + 64 * MAX_VCPUS);
 };

@@ -45,7 +45,8 @@ pub mod number {
     pub const CLOCK_READ: u32 = 3;
     /// Idle until an event. `args[0]`: deadline in guest monotonic ns, `u64::MAX` none.
     /// `args[1]`: [`super::wait_flags`]. `args[2]`: [`super::event`] bits the guest can use
-    /// (INPUT is watched only when asked for). Returns event bits.
+    /// (INPUT is watched only when asked for). `args[3]`: of several vCPUs' waits, the one with the
+    /// highest number says what the guest can use and whether it is READY. Returns event bits.
     pub const WAIT: u32 = 4;
     /// Receive request bytes into the scatter list, without blocking. Returns bytes, 0 when the
     /// host closed the channel, -EAGAIN when there are none now.
@@ -72,6 +73,13 @@ pub mod number {
     /// The first process was stopped from outside or by the terminal's stop character: the VMM
     /// stops itself, so that the operator's shell takes over. Returns once it is continued.
     pub const STOPPED: u32 = 14;
+    /// Makes the vCPUs in the bit mask `args[0]` look at their
+    /// [`crate::boot::SharedCpu::kick`]; the mask may be empty. In any case an idle vCPU that
+    /// watches the clock looks at [`crate::boot::SharedPage::next_timer_ns`] again.
+    pub const KICK: u32 = 15;
+    /// Starts vCPU `args[0]`, which does not run yet, in ring 0 at the virtual address `args[1]`
+    /// with the page-table root `args[2]`, in the state vCPU 0 started in.
+    pub const START_CPU: u32 = 16;
 }
 
 /// What TAKE_SIGNAL adds to a number.
@@ -159,6 +167,8 @@ pub mod wait_flags {
     /// A program sits in a read of the request channel and nothing else can run: the guest is
     /// ready for a request, and a snapshot may be taken here.
     pub const READY: u64 = 1 << 0;
+    /// Not idle: this vCPU only waits for its kick (another one holds what it needs).
+    pub const PARK: u64 = 1 << 1;
 }
 
 const _: () = {

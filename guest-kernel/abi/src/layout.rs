@@ -22,8 +22,16 @@ pub const HUGE_PAGE_SIZE: u64 = 2 << 20;
 pub const BOOT_INFO_GPA: u64 = 0x1000;
 /// [`crate::boot::SharedPage`], read and written by both sides while the guest runs.
 pub const SHARED_PAGE_GPA: u64 = 0x2000;
-/// The page the sentry builds its [`crate::hypercall::Request`] in (one vCPU).
+/// The page the sentry builds its [`crate::hypercall::Request`]s in, one slot for each vCPU.
 pub const HYPERCALL_PAGE_GPA: u64 = 0x3000;
+
+/// Where vCPU `cpu` builds its requests.
+pub const fn hypercall_slot_gpa(cpu: usize) -> u64 {
+    HYPERCALL_PAGE_GPA + (cpu * size_of::<crate::hypercall::Request>()) as u64
+}
+
+/// Most vCPUs of a guest.
+pub const MAX_VCPUS: usize = 16;
 /// [`crate::boot::RestoreInfo`], written by the VMM before a restored guest resumes.
 pub const RESTORE_INFO_GPA: u64 = 0x4000;
 /// Arguments, environment and mount description: see [`crate::boot::BootInfo::args_gpa`].
@@ -82,4 +90,5 @@ const _: () = {
     assert!(DIRECT_MAP_BASE == 0xffff_0000_0000_0000 | (257u64 << 39));
     assert!((KERNEL_BASE >> 39) & 511 == 511);
     assert!(MAX_RAM <= IMAGE_BASE);
+    assert!(hypercall_slot_gpa(MAX_VCPUS) <= HYPERCALL_PAGE_GPA + PAGE_SIZE);
 };

@@ -11,18 +11,43 @@ pub fn tsc() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// One vCPU.
+pub fn cpu_count() -> usize {
+    1
+}
+
+/// The first.
+pub fn cpu_index() -> usize {
+    0
+}
+
+/// The sentry's own root on it: what the VMM leaves in unit tests, an empty table.
+pub fn own_root(_: usize) -> u64 {
+    sprout_abi::layout::PAGE_TABLES_GPA
+}
+
+pub fn spin_ticks(ns: u64) -> u64 {
+    ns
+}
+
 /// Translation caches: none.
 pub mod tlb {
+    /// Forgets pages.
+    pub fn flush(_: Option<u64>, _: &[u64]) {}
+    /// Forgets every page.
+    pub fn flush_all(_: Option<u64>) {}
     /// Forgets one page.
     pub fn flush_page(_: u64) {}
-    /// Forgets every page of the current address space.
-    pub fn flush_all() {}
+    /// Forgets every page.
+    pub fn flush_local() {}
     /// The root in use: none.
     pub fn root() -> u64 {
         0
     }
     /// Switches to another address space.
-    pub fn switch_root(_: u64) {}
+    pub fn switch_root(_: u64, _: u64) {}
+    /// Switches to the sentry's own tables.
+    pub fn switch_to_own_root() {}
 }
 
 /// The vDSO's data page: none.
@@ -56,6 +81,10 @@ pub fn arch_prctl(_: &crate::task::Ctx, _: u32, _: u64) -> crate::errno::Result<
 }
 
 pub fn switch(_: Option<Arc<crate::task::Task>>, _: Arc<crate::task::Task>) {
+    unreachable!("host unit tests do not switch tasks")
+}
+
+pub fn switch_to_idle(_: Arc<crate::task::Task>) {
     unreachable!("host unit tests do not switch tasks")
 }
 

@@ -6,8 +6,11 @@ use super::page_table::{Flush, PageTable, page_floor};
 use super::shared::KernelPages;
 use super::vma::{Backing, FaultHistory, Prot, STACK_GUARD_GAP, Vma, VmaFlags, VmaSet};
 use crate::arch::page_table::Entry;
+use crate::arch::tlb;
 use crate::errno::{Errno, Result};
+use crate::smp;
 use crate::sync::{Lock, LockGuard, Rank};
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
@@ -158,7 +161,10 @@ impl Drop for Space {
 
 /// An address space, shared by the threads of a process.
 pub struct AddressSpace {
+    /// The root of its tables on the first vCPU, which also names it.
     root: u64,
+    /// Those on the others.
+    other_roots: Box<[u64]>,
     space: Lock<Space>,
 }
 
@@ -186,6 +192,7 @@ impl AddressSpace {
     pub(super) fn from_space(space: Space) -> AddressSpace {
         AddressSpace {
             root: space.tables.root(),
+            other_roots: space.tables.other_roots().into(),
             space: Lock::new(Rank::AddressSpace, space),
         }
     }
@@ -194,9 +201,19 @@ impl AddressSpace {
         self.space.lock()
     }
 
-    /// Guest-physical address of the top-level page table.
-    pub fn root(&self) -> u64 {
+    /// A number that no other address space has while this one lives.
+    pub fn id(&self) -> u64 {
         self.root
+    }
+
+    /// Makes it the one this vCPU uses. It must stay alive until the vCPU uses another one, or is
+    /// dropped by it.
+    pub fn activate(&self) {
+        let root = match smp::this_cpu() {
+            0 => self.root,
+            cpu => self.other_roots[cpu - 1],
+        };
+        tlb::switch_root(root, self.id());
     }
 
     /// Sets the limits for the calls that follow.

@@ -174,7 +174,7 @@ impl Space {
         }
         let range = self.copy_window(addr);
         let table = self.tables.leaves(addr)?;
-        let mut flush = Flush::new();
+        let mut flush = Flush::of(&self.tables);
         for page in pages(&range) {
             let leaf = table.get(index(page, 1));
             if page != addr && (!leaf.is_present() || leaf.is_writable() || mine(leaf.phys())) {

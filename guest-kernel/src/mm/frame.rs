@@ -429,7 +429,7 @@ pub(super) fn total_frames() -> u64 {
 }
 
 /// Allocates `1 << order` contiguous frames, one reference each.
-pub(super) fn allocate(order: u32) -> Option<Block> {
+pub(crate) fn allocate(order: u32) -> Option<Block> {
     let mut allocator = allocator();
     let block = allocator.allocate(order)?;
     watch(&allocator);

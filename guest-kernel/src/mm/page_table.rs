@@ -7,10 +7,13 @@
 use super::frame;
 use super::phys::phys_to_ptr;
 use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index, span};
-use crate::arch::tlb;
+use crate::arch::{own_root, tlb};
 use crate::errno::{Errno, Result};
+use crate::smp;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE, PAGE_TABLES_GPA};
+use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE};
 
 /// One table.
 #[derive(Clone, Copy)]
@@ -47,10 +50,12 @@ impl Table {
     }
 }
 
-/// Which translations the processor must forget: a few pages one by one, more all at once.
+/// Which translations the processors must forget: a few pages one by one, more all at once.
 pub(super) struct Flush {
     pages: [u64; Flush::SINGLE],
     count: usize,
+    /// The address space they belong to, once it is known.
+    space: Option<u64>,
 }
 
 impl Flush {
@@ -60,6 +65,15 @@ impl Flush {
         Flush {
             pages: [0; Flush::SINGLE],
             count: 0,
+            space: None,
+        }
+    }
+
+    /// For changes to `tables` outside of [`PageTable::update`].
+    pub fn of(tables: &PageTable) -> Flush {
+        Flush {
+            space: Some(tables.root),
+            ..Flush::new()
         }
     }
 
@@ -72,15 +86,22 @@ impl Flush {
 
     pub fn finish(self) {
         match self.pages.get(..self.count) {
-            Some(pages) => pages.iter().for_each(|page| tlb::flush_page(*page)),
-            None => tlb::flush_all(),
+            Some([]) => {}
+            Some(pages) => tlb::flush(self.space, pages),
+            None => tlb::flush_all(self.space),
         }
     }
 }
 
 /// The tables of one address space. Frames and images that leaves name are the caller's business.
+///
+/// Each vCPU has a root of its own, because a part of the sentry's half differs (`arch` says why).
+/// The program's half of all roots is the same.
 pub(super) struct PageTable {
+    /// The root of the first vCPU, which also names the address space.
     root: u64,
+    /// The roots of the others.
+    other_roots: Box<[u64]>,
     /// Table pages below the root.
     tables: u64,
     /// Nothing below the root is left to free.
@@ -89,25 +110,51 @@ pub(super) struct PageTable {
 
 impl PageTable {
     pub fn new() -> Result<PageTable> {
-        let root = Table::make()?;
-        // The kernel's half is the same everywhere, as the boot tables have it.
-        for slot in KERNEL_PML4_SLOTS {
-            Table::at(root).set(slot, Table::at(PAGE_TABLES_GPA).get(slot));
-        }
-        Ok(PageTable {
-            root,
+        // From the second root on dropping it gives back what it got.
+        let mut tables = PageTable {
+            root: PageTable::make_root(0)?,
+            other_roots: Box::default(),
             tables: 0,
             torn_down: false,
-        })
+        };
+        if smp::count() > 1 {
+            let mut others = Vec::new();
+            for cpu in 1..smp::count() {
+                match PageTable::make_root(cpu) {
+                    Ok(root) => others.push(root),
+                    Err(error) => {
+                        tables.other_roots = others.into();
+                        return Err(error);
+                    }
+                }
+            }
+            tables.other_roots = others.into();
+        }
+        Ok(tables)
     }
 
+    /// A root for vCPU `cpu`: the kernel's half is as in the sentry's own tables.
+    fn make_root(cpu: usize) -> Result<u64> {
+        let root = Table::make()?;
+        for slot in KERNEL_PML4_SLOTS {
+            Table::at(root).set(slot, Table::at(own_root(cpu)).get(slot));
+        }
+        Ok(root)
+    }
+
+    /// The root of the first vCPU.
     pub fn root(&self) -> u64 {
         self.root
     }
 
+    /// The roots of the other vCPUs, in their order.
+    pub fn other_roots(&self) -> &[u64] {
+        &self.other_roots
+    }
+
     /// Pages used for tables.
     pub fn pages(&self) -> u64 {
-        self.tables + 1
+        self.tables + 1 + self.other_roots.len() as u64
     }
 
     /// The leaf for `addr` and whether it is a 2 MiB one; NONE when there is none.
@@ -137,6 +184,9 @@ impl PageTable {
                 let next = Table::make()?;
                 self.tables += 1;
                 table.set(slot, Entry::table(next));
+                if level == TOP_LEVEL {
+                    self.copy_top_entry(slot);
+                }
                 next
             } else if level == 2 && entry.is_huge() {
                 self.split(table, slot)?
@@ -146,6 +196,12 @@ impl PageTable {
             table = Table::at(next);
         }
         Ok(table)
+    }
+
+    /// Entry `slot` of the first root into the others.
+    fn copy_top_entry(&self, slot: usize) {
+        let entry = Table::at(self.root).get(slot);
+        (self.other_roots.iter()).for_each(|root| Table::at(*root).set(slot, entry));
     }
 
     /// The table of 4 KiB leaves around `addr`, made if missing.
@@ -193,7 +249,7 @@ impl PageTable {
             "no table of leaves at {addr:#x}"
         );
         table.set(slot, leaf);
-        tlb::flush_all();
+        tlb::flush_all(Some(self.root));
         frame::put(leaves.phys());
         self.tables -= 1;
     }
@@ -234,10 +290,12 @@ impl PageTable {
         flush: &mut Flush,
         mut change: impl FnMut(&mut Flush, u64, Entry, bool) -> Entry,
     ) {
+        flush.space = Some(self.root);
         let mut walk = Walk {
             flush,
             change: &mut change,
             freed: 0,
+            other_roots: &self.other_roots,
         };
         if start < end {
             walk.level(Table::at(self.root), TOP_LEVEL, start, end);
@@ -269,8 +327,9 @@ impl PageTable {
     /// `release(leaf, huge)` for every leaf. Afterwards they may only be dropped.
     pub fn tear_down(&mut self, mut release: impl FnMut(Entry, bool)) {
         // The last thread of a process runs on its tables until the next one is scheduled.
-        if tlb::root() == self.root {
-            tlb::switch_root(PAGE_TABLES_GPA);
+        // Other vCPUs have left them (see `smp`).
+        if self.root == tlb::root() || self.other_roots.contains(&tlb::root()) {
+            tlb::switch_to_own_root();
         }
         if !core::mem::replace(&mut self.torn_down, true) {
             free(self.root, TOP_LEVEL, USER_TOP_ENTRIES, &mut release);
@@ -282,6 +341,7 @@ impl Drop for PageTable {
     fn drop(&mut self) {
         self.tear_down(|_, _| debug_assert!(false, "leaf in dropped tables"));
         frame::put(self.root);
+        self.other_roots.iter().for_each(|root| frame::put(*root));
     }
 }
 
@@ -289,6 +349,7 @@ struct Walk<'a, F> {
     flush: &'a mut Flush,
     change: &'a mut F,
     freed: u64,
+    other_roots: &'a [u64],
 }
 
 impl<F: FnMut(&mut Flush, u64, Entry, bool) -> Entry> Walk<'_, F> {
@@ -315,6 +376,11 @@ impl<F: FnMut(&mut Flush, u64, Entry, bool) -> Entry> Walk<'_, F> {
                 let below = Table::at(entry.phys());
                 if self.level(below, level - 1, addr, next) && below.is_empty() {
                     table.set(slot, Entry::NONE);
+                    if level == TOP_LEVEL {
+                        self.other_roots
+                            .iter()
+                            .for_each(|root| Table::at(*root).set(slot, Entry::NONE));
+                    }
                     // The processor may hold a pointer to this table even if no leaf of it was
                     // present; invalidating any page of it drops that too.
                     self.flush.add(addr);

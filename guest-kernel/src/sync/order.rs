@@ -249,10 +249,10 @@ fn with_held<R>(f: impl FnOnce(&mut Held) -> R) -> R {
 
 #[cfg(all(debug_assertions, target_os = "none"))]
 fn with_held<R>(f: impl FnOnce(&mut Held) -> R) -> R {
-    struct PerCpu(core::cell::UnsafeCell<Held>);
-    // SAFETY: one vCPU, and nothing interrupts the sentry.
-    unsafe impl Sync for PerCpu {}
-    static HELD: PerCpu = PerCpu(core::cell::UnsafeCell::new(Held::new()));
+    struct Shared(core::cell::UnsafeCell<Held>);
+    // SAFETY: locks are taken under the kernel lock (`smp`), and nothing interrupts the sentry.
+    unsafe impl Sync for Shared {}
+    static HELD: Shared = Shared(core::cell::UnsafeCell::new(Held::new()));
     // SAFETY: as above; `f` takes no lock, so this is the only reference.
     f(unsafe { &mut *HELD.0.get() })
 }

@@ -4,6 +4,7 @@ use super::args::{Fd, Flags, UserAddr};
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFlags;
 use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags};
+use crate::smp;
 use crate::task::Ctx;
 use core::sync::atomic::{Ordering, fence};
 use sprout_abi::layout::PAGE_SIZE;
@@ -186,10 +187,14 @@ pub fn munlockall(_: &Ctx) -> Result<u64> {
     Ok(0)
 }
 
-/// All threads share one vCPU, and a switch between them orders memory: there is nobody to
-/// interrupt.
-pub fn membarrier(_: &Ctx, command: i32, flags: Flags, _cpu: i32) -> Result<u64> {
+/// membarrier(2). A switch between threads orders memory, so this is about those that run on other
+/// vCPUs now.
+pub fn membarrier(ctx: &Ctx, command: i32, flags: Flags, _cpu: i32) -> Result<u64> {
     const QUERY: i32 = 0;
+    const GLOBAL: i32 = 1;
+    const GLOBAL_EXPEDITED: i32 = 1 << 1;
+    const PRIVATE_EXPEDITED: i32 = 1 << 3;
+    const PRIVATE_EXPEDITED_SYNC_CORE: i32 = 1 << 5;
     /// GLOBAL, the expedited kinds and their registrations, and SYNC_CORE.
     const SUPPORTED: i32 = 0x7f;
     if flags.0 != 0 {
@@ -199,6 +204,14 @@ pub fn membarrier(_: &Ctx, command: i32, flags: Flags, _cpu: i32) -> Result<u64>
         QUERY => Ok(SUPPORTED as u64),
         one if one > 0 && one & !SUPPORTED == 0 && one & (one - 1) == 0 => {
             fence(Ordering::SeqCst);
+            // Registrations need nothing.
+            match command {
+                GLOBAL | GLOBAL_EXPEDITED => smp::synchronise(None),
+                PRIVATE_EXPEDITED | PRIVATE_EXPEDITED_SYNC_CORE => {
+                    smp::synchronise(Some(ctx.space().id()))
+                }
+                _ => {}
+            }
             Ok(0)
         }
         _ => Err(Errno::EINVAL),

@@ -3,13 +3,14 @@
 use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFile;
+use crate::smp;
 use crate::syscalls::args::{DirFd, Flags, UserAddr, UserCStr, UserPtr};
 use crate::syscalls::time::TimeSpec;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::exec::{self, Program};
 use crate::task::process::{self, ExitStatus, Process, RLIMITS, Rlimit};
 use crate::task::signal::{SigInfo, code, number::*};
-use crate::task::{Ctx, exit, futex, sched};
+use crate::task::{Ctx, Task, exit, futex, sched};
 use crate::time::NSEC_PER_SEC;
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
@@ -684,27 +685,38 @@ pub fn sched_yield(ctx: &Ctx) -> Result<u64> {
     Ok(0)
 }
 
-/// sched_getaffinity(2): one vCPU.
+/// sched_getaffinity(2).
 pub fn sched_getaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
     if size < 8 || !size.is_multiple_of(8) {
         return Err(Errno::EINVAL);
     }
-    task_exists(tid)?;
-    ctx.write_bytes(mask.0, &1u64.to_le_bytes())?;
+    let task = task_or_self(ctx, tid)?;
+    let allowed = task.affinity() & smp::all_cpus();
+    ctx.write_bytes(mask.0, &allowed.to_le_bytes())?;
     Ok(8)
 }
 
-/// sched_setaffinity(2): the mask must contain the vCPU.
+/// sched_setaffinity(2): the mask must contain a vCPU.
 pub fn sched_setaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
-    let mut byte = [0];
+    let mut bytes = [0; 8];
+    let size = bytes.len().min(size as usize);
     if size > 0 {
-        ctx.read_bytes(mask.0, &mut byte)?;
+        ctx.read_bytes(mask.0, &mut bytes[..size])?;
     }
-    task_exists(tid)?;
-    if byte[0] & 1 == 0 {
-        Err(Errno::EINVAL)
-    } else {
-        Ok(0)
+    let allowed = u64::from_le_bytes(bytes) & smp::all_cpus();
+    let task = task_or_self(ctx, tid)?;
+    if allowed == 0 {
+        return Err(Errno::EINVAL);
+    }
+    sched::set_affinity(&task, allowed);
+    Ok(0)
+}
+
+fn task_or_self(ctx: &Ctx, tid: i32) -> Result<Arc<Task>> {
+    match tid {
+        0 => Ok(ctx.task().clone()),
+        1.. => process::find_task(tid as u32).ok_or(Errno::ESRCH),
+        _ => Err(Errno::ESRCH),
     }
 }
 
@@ -820,7 +832,7 @@ pub fn getpriority(ctx: &Ctx, which: i32, who: i32) -> Result<u64> {
     Ok(20)
 }
 
-/// setpriority(2): accepted; one program, one vCPU.
+/// setpriority(2): accepted; the scheduler knows no priorities.
 pub fn setpriority(ctx: &Ctx, which: i32, who: i32, _nice: i32) -> Result<u64> {
     priority_target(ctx, which, who)?;
     Ok(0)
@@ -836,7 +848,7 @@ fn priority_target(ctx: &Ctx, which: i32, who: i32) -> Result<()> {
 
 /// getcpu(2).
 pub fn getcpu(ctx: &Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Result<u64> {
-    ctx.write_if(cpu, &0)?;
+    ctx.write_if(cpu, &(smp::this_cpu() as u32))?;
     ctx.write_if(node, &0)?;
     Ok(0)
 }

@@ -114,6 +114,7 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
         state.save();
         child.fpu.lock().copy_from(&state);
     }
+    child.set_affinity(parent.affinity());
     child.registers.copy_current_bases();
     if has(CloneFlags::SETTLS) {
         child.registers.set_tls(args.tls);

@@ -390,7 +390,7 @@ pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64>
     exit::release_thread(task, ctx.space());
     image.space.set_limits(process::memory_limits(process));
     let old = process.set_space(Arc::new(image.space));
-    crate::arch::tlb::switch_root(process.space().root());
+    process.space().activate();
     drop(old);
     process.release_vfork();
     let files = {

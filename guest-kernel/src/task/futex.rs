@@ -43,7 +43,7 @@ fn key(space: &AddressSpace, addr: u64, private: bool) -> Result<Key> {
         return Ok(Key::Shared { phys });
     }
     Ok(Key::Private {
-        space: space.root(),
+        space: space.id(),
         addr,
     })
 }

@@ -1,39 +1,104 @@
-//! The scheduler: round robin over runnable tasks, one vCPU, idle in the host.
+//! The scheduler: round robin over runnable tasks, one queue for all vCPUs, idle in the host.
+//!
+//! A task that blocks stays on its vCPU, whose current task it remains, until another one is to run
+//! there: woken before that, it goes on without a switch. So only that vCPU may take it meanwhile.
 
 use crate::arch;
 use crate::platform;
+use crate::smp;
 use crate::sync::{Lock, Rank};
 use crate::task::thread::{RunState, Task};
 use crate::time::{self, timers};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use sprout_abi::layout::MAX_VCPUS;
 
-struct RunQueue {
-    runnable: VecDeque<Arc<Task>>,
+/// What one vCPU does.
+struct Cpu {
     current: Option<Arc<Task>>,
     /// Exited task whose stack was in use until the last switch.
     reaped: Option<Arc<Task>>,
+    /// The current task does not run: the vCPU looks for another one, or idles.
+    searching: bool,
+    /// ns it ran tasks, of several vCPUs.
+    busy_ns: u64,
+}
+
+struct RunQueue {
+    runnable: VecDeque<Arc<Task>>,
+    cpus: [Cpu; MAX_VCPUS],
 }
 
 static RUN_QUEUE: Lock<RunQueue> = Lock::new(
     Rank::RunQueue,
     RunQueue {
         runnable: VecDeque::new(),
-        current: None,
-        reaped: None,
+        cpus: [const {
+            Cpu {
+                current: None,
+                reaped: None,
+                searching: true,
+                busy_ns: 0,
+            }
+        }; MAX_VCPUS],
     },
 );
 
+impl RunQueue {
+    /// Takes the first task out that `cpu` may run.
+    fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
+        // What was killed or stopped while it waited is not to run.
+        if smp::count() == 1 {
+            while let Some(first) = self.runnable.pop_front() {
+                if first.state() == RunState::Runnable {
+                    return Some(first);
+                }
+            }
+            return None;
+        }
+        while let Some(first) = self.runnable.front()
+            && first.state() != RunState::Runnable
+        {
+            self.runnable.pop_front();
+        }
+        let index = (self.runnable.iter())
+            .position(|task| task.state() == RunState::Runnable && task.may_run_on(cpu))?;
+        self.runnable.remove(index)
+    }
+
+    /// Tells the VMM and the other vCPUs for whom tasks wait. To be called when the queue, or the
+    /// vCPUs of a task in it, have changed.
+    fn publish(&self) {
+        if smp::count() == 1 {
+            platform::set_preempt_wanted((!self.runnable.is_empty()).into());
+            return;
+        }
+        let all = smp::all_cpus() as u32;
+        let mut cpus = 0;
+        let ready = |task: &&Arc<Task>| task.state() == RunState::Runnable;
+        for task in self.runnable.iter().filter(ready) {
+            cpus |= match task.cpu() {
+                Some(cpu) => 1 << cpu,
+                None => task.affinity() as u32 & all,
+            };
+            if cpus == all {
+                break;
+            }
+        }
+        platform::set_preempt_wanted(cpus);
+        smp::set_runnable(cpus);
+    }
+}
+
 /// The task that runs now; `None` while booting.
 pub fn current() -> Option<Arc<Task>> {
-    RUN_QUEUE.lock().current.clone()
+    RUN_QUEUE.lock().cpus[smp::this_cpu()].current.clone()
 }
 
 /// Id of the task that runs now, even while the run queue is locked (for panics).
 pub fn try_current_tid() -> Option<u32> {
-    RUN_QUEUE
-        .try_lock()?
+    RUN_QUEUE.try_lock()?.cpus[smp::this_cpu()]
         .current
         .as_ref()
         .map(|task| task.tid())
@@ -42,8 +107,28 @@ pub fn try_current_tid() -> Option<u32> {
 /// Puts a blocked (or new) task into the run queue.
 pub fn enqueue(task: Arc<Task>) {
     task.set_state(RunState::Runnable);
-    RUN_QUEUE.lock().runnable.push_back(task);
-    platform::set_preempt_wanted(true);
+    let mut queue = RUN_QUEUE.lock();
+    queue.runnable.push_back(task);
+    queue.publish();
+}
+
+/// Calls idle vCPUs for the tasks that wait, and for those that wait for one certain vCPU that one.
+/// Done when this vCPU is about to do something else: what it wakes and then runs itself needs no
+/// other vCPU.
+pub fn kick_idle() {
+    let queue = RUN_QUEUE.lock();
+    if queue.runnable.is_empty() {
+        return;
+    }
+    for task in &queue.runnable {
+        let wanted = match task.cpu() {
+            Some(cpu) => smp::is_idle(cpu).then_some(cpu),
+            None => (0..smp::count()).find(|cpu| task.may_run_on(*cpu) && smp::is_idle(*cpu)),
+        };
+        if let Some(cpu) = wanted {
+            smp::call(cpu);
+        }
+    }
 }
 
 /// Blocks the current task until it is woken or monotonic `deadline` comes. Returns at once if it
@@ -69,13 +154,29 @@ impl timers::TimerTarget for WakeTask {
     }
 }
 
-/// Lets the other runnable tasks go first.
+/// Lets the other runnable tasks go first, and leaves a vCPU it may no longer run on.
 pub fn yield_current(task: &Arc<Task>) {
+    smp::let_others_in();
     poll_world();
-    if !RUN_QUEUE.lock().runnable.is_empty() {
+    let cpu = smp::this_cpu();
+    let others = {
+        let queue = RUN_QUEUE.lock();
+        queue.runnable.iter().any(|other| other.may_run_on(cpu))
+    };
+    if others || !task.may_run_on(cpu) {
         enqueue(task.clone());
         switch_away();
     }
+}
+
+/// Moves the current task if its affinity no longer allows this vCPU. Whether it did.
+#[inline]
+pub fn leave_wrong_cpu(task: &Arc<Task>) -> bool {
+    let wrong = smp::count() > 1 && !task.may_run_on(smp::this_cpu());
+    if wrong {
+        yield_current(task);
+    }
+    wrong
 }
 
 /// Keeps the current task off the vCPU until it is enqueued (SIGCONT, SIGKILL).
@@ -87,7 +188,7 @@ pub fn stop_current(task: &Arc<Task>) {
 /// Ends the current task: it never runs again.
 pub fn exit_current(task: Arc<Task>) -> ! {
     task.set_state(RunState::Dead);
-    RUN_QUEUE.lock().reaped = Some(task);
+    RUN_QUEUE.lock().cpus[smp::this_cpu()].reaped = Some(task);
     switch_away();
     unreachable!("a dead task was scheduled");
 }
@@ -101,16 +202,19 @@ pub fn start() -> ! {
 /// CPU time of a task, with the slice it is in.
 pub fn cpu_time_ns(task: &Task) -> u64 {
     let used = task.cpu_time_ns.load(Ordering::Relaxed);
-    let running = RUN_QUEUE
-        .lock()
-        .current
-        .as_ref()
-        .is_some_and(|c| core::ptr::eq(&**c, task));
-    // A blocked one may still be the current one while the vCPU idles.
-    if !running || task.state() != RunState::Runnable {
+    let running = task
+        .cpu()
+        .is_some_and(|cpu| !RUN_QUEUE.lock().cpus[cpu].searching);
+    if !running {
         return used;
     }
     used + time::monotonic_ns().saturating_sub(task.slice_start_ns.load(Ordering::Relaxed))
+}
+
+/// ns that each of several vCPUs ran tasks, without their current slices.
+pub fn busy_ns() -> [u64; MAX_VCPUS] {
+    let queue = RUN_QUEUE.lock();
+    core::array::from_fn(|cpu| queue.cpus[cpu].busy_ns)
 }
 
 /// Runs expired timers and takes in events the VMM left; cheap when there are none.
@@ -126,56 +230,113 @@ pub fn poll_world() {
 }
 
 /// Switches to the next runnable task, idling until there is one. Returns when the caller's task is
-/// scheduled again.
+/// scheduled again, perhaps on another vCPU.
 fn switch_away() {
-    // What follows until a task is found is idling, no task's CPU time.
-    let leaving = RUN_QUEUE.lock().current.clone();
-    if let Some(task) = leaving {
-        let now = time::monotonic_ns();
-        let slice = now.saturating_sub(task.slice_start_ns.swap(now, Ordering::Relaxed));
-        task.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);
-    }
+    let cpu = smp::this_cpu();
+    let leaving = stop_accounting(cpu);
     let next = loop {
         poll_world();
         let next = {
             let mut queue = RUN_QUEUE.lock();
-            let next = queue.runnable.pop_front();
-            platform::set_preempt_wanted(!queue.runnable.is_empty());
+            let next = queue.take(cpu);
+            queue.publish();
             next
         };
-        match next {
-            Some(task) if task.state() == RunState::Runnable => break task,
-            Some(_) => {}
-            None => crate::task::start::idle(),
+        if let Some(task) = next {
+            break task;
         }
+        match &leaving {
+            // It waits for another vCPU, which can't have it while its stack is in use here.
+            Some(task) if task.affinity() & 1 << cpu == 0 && task.state() == RunState::Runnable => {
+                let task = task.clone();
+                drop(leaving);
+                return leave_to_idle(cpu, task);
+            }
+            Some(task) if task.state() == RunState::Dead && smp::count() > 1 => {
+                arch::tlb::switch_to_own_root();
+            }
+            _ => {}
+        }
+        crate::task::start::idle();
     };
-    next.slice_start_ns
-        .store(time::monotonic_ns(), Ordering::Relaxed);
+    drop(leaving);
     let previous = {
         let mut queue = RUN_QUEUE.lock();
-        if queue
+        let own = &mut queue.cpus[cpu];
+        own.searching = false;
+        next.slice_start_ns
+            .store(time::monotonic_ns(), Ordering::Relaxed);
+        if own
             .current
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, &next))
         {
             return;
         }
-        queue.current.replace(next.clone())
+        own.current.replace(next.clone())
     };
-    if let Some(previous) = &previous
-        && previous.state() != RunState::Dead
-    {
-        previous.fpu.lock().save();
+    if let Some(previous) = &previous {
+        if previous.state() != RunState::Dead {
+            previous.fpu.lock().save();
+        }
+        // The kernel lock keeps other vCPUs from it until this one has left its stack.
+        set_free(previous);
     }
-    arch::tlb::switch_root(next.process().space().root());
+    next.set_cpu(Some(cpu));
+    next.process().space().activate();
     next.fpu.lock().restore();
-    // The run queue's `current` (and, for a dead one, `reaped`) keeps both alive meanwhile.
+    // The run queue's `current` (and, for a dead one, `reaped`; for one that waits the queue or who
+    // wakes it) keeps both alive meanwhile.
     arch::switch(previous, next);
+    finish_switch();
+}
+
+/// What follows until a task is found is idling, no task's CPU time. Returns the current task.
+fn stop_accounting(cpu: usize) -> Option<Arc<Task>> {
+    let mut queue = RUN_QUEUE.lock();
+    let own = &mut queue.cpus[cpu];
+    let task = own.current.clone()?;
+    if !core::mem::replace(&mut own.searching, true) {
+        let now = time::monotonic_ns();
+        let slice = now.saturating_sub(task.slice_start_ns.swap(now, Ordering::Relaxed));
+        task.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);
+        if smp::count() > 1 {
+            own.busy_ns += slice;
+        }
+    }
+    Some(task)
+}
+
+/// From now on any vCPU may run `task`, which this one is leaving.
+fn set_free(task: &Task) {
+    task.set_cpu(None);
+    if task.state() == RunState::Runnable {
+        RUN_QUEUE.lock().publish();
+    }
+}
+
+/// Sets the vCPUs that `task` may run on. If it runs on another one now, it leaves that on its way
+/// back to its program.
+pub fn set_affinity(task: &Task, mask: u64) {
+    task.set_affinity(mask);
+    RUN_QUEUE.lock().publish();
+    if let Some(cpu) = task.cpu() {
+        smp::interrupt(cpu);
+    }
+}
+
+/// Leaves the current task, which is in the run queue for another vCPU, without one to run here.
+fn leave_to_idle(cpu: usize, task: Arc<Task>) {
+    task.fpu.lock().save();
+    set_free(&task);
+    arch::tlb::switch_to_own_root();
+    RUN_QUEUE.lock().cpus[cpu].current = None;
+    arch::switch_to_idle(task);
     finish_switch();
 }
 
 /// First thing on the stack that was switched to: lets go of a task that exited.
 pub fn finish_switch() {
-    let reaped = RUN_QUEUE.lock().reaped.take();
+    let reaped = RUN_QUEUE.lock().cpus[smp::this_cpu()].reaped.take();
     drop(reaped);
 }

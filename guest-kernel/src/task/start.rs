@@ -3,6 +3,7 @@
 use crate::fs::devfs;
 use crate::mm::{Hot, frame};
 use crate::platform;
+use crate::smp;
 use crate::syscalls::strace;
 use crate::task::process;
 use crate::task::signal::{self, SigInfo, number::*};
@@ -10,7 +11,11 @@ use crate::time::timers;
 use crate::tty;
 use crate::wait::PollEvents;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 use sprout_abi::hypercall::{event, wait_flags};
+
+/// How often a vCPU had nothing to do.
+static TURN: AtomicU64 = AtomicU64::new(1);
 
 /// Waits in the host for something to do.
 pub fn idle() {
@@ -30,8 +35,14 @@ pub fn idle() {
     if devfs::is_output_blocked() {
         interest |= event::OUTPUT;
     }
-    let flags = if in_channel { wait_flags::READY } else { 0 };
-    handle_events(platform::wait(deadline, flags, interest));
+    // The other vCPUs don't run anything either.
+    let ready = in_channel && smp::others_idle();
+    let flags = if ready { wait_flags::READY } else { 0 };
+    // vCPUs may get to the VMM in another order than they looked at the queues in.
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    if let Some(events) = smp::idle(|| platform::wait(deadline, flags, interest, turn)) {
+        handle_events(events);
+    }
 }
 
 /// Acts on [`event`] bits.
@@ -153,6 +164,7 @@ mod boot {
     use alloc::vec::Vec;
     use sprout_abi::boot::{BlobRange, BootInfo, boot_flags};
     use sprout_abi::hypercall::stream;
+    use sprout_abi::layout::MAX_VCPUS;
 
     /// Status `sprout run` gives when the program can't be started, as shells do.
     const CANNOT_RUN: u8 = 126;
@@ -166,6 +178,13 @@ mod boot {
     /// Sets everything up and runs the program.
     pub fn boot(info: &'static BootInfo) -> ! {
         mm::frame::init(info.free_start, info.ram_size);
+        let cpus = (info.vcpus as usize).clamp(1, MAX_VCPUS);
+        if crate::arch::prepare_cpus(cpus).is_err() {
+            give_up(
+                "not enough memory for so many vCPUs; give more with --memory",
+                CANNOT_RUN,
+            );
+        }
         crate::random::reseed(&info.entropy);
         crate::time::set_base(info.clock);
         misc::set_host_name(until_nul(&info.hostname));
@@ -174,15 +193,20 @@ mod boot {
         match first_task(info) {
             Ok(task) => {
                 sched::enqueue(task);
+                if let Err(error) = crate::arch::start_others() {
+                    give_up(&format!("vCPUs don't start: {}", error.name()), CANNOT_RUN);
+                }
                 crate::syscalls::counters::program_starts();
                 sched::start()
             }
-            Err((message, status)) => {
-                let line = format!("sprout: {message}\n");
-                let _ = platform::console_write(stream::LOG, line.as_bytes());
-                platform::exit(status, 0)
-            }
+            Err((message, status)) => give_up(&message, status),
         }
+    }
+
+    fn give_up(message: &str, status: u8) -> ! {
+        let line = format!("sprout: {message}\n");
+        let _ = platform::console_write(stream::LOG, line.as_bytes());
+        platform::exit(status, 0)
     }
 
     fn until_nul(bytes: &[u8]) -> &[u8] {

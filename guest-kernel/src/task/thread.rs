@@ -2,6 +2,7 @@
 
 use crate::arch::{FpuState, KernelStack, ThreadRegisters};
 use crate::errno::Result;
+use crate::smp;
 use crate::sync::{Lock, Rank};
 use crate::task::process::Process;
 use crate::task::sched;
@@ -43,6 +44,10 @@ pub struct Task {
     state: AtomicU8,
     woken: AtomicBool,
     killed: AtomicBool,
+    /// The vCPU on whose stack it is, or [`Task::NOWHERE`]: only that one may run it.
+    on_cpu: AtomicU32,
+    /// The vCPUs it may run on, a bit mask.
+    affinity: AtomicU64,
     /// Signal mask, pending signals, alternate stack.
     pub signals: Lock<TaskSignals>,
     /// PR_SET_NAME, NUL-padded.
@@ -76,6 +81,8 @@ impl Task {
             state: AtomicU8::new(RunState::Blocked as u8),
             woken: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            on_cpu: AtomicU32::new(Task::NOWHERE),
+            affinity: AtomicU64::new(u64::MAX),
             signals: Lock::new(Rank::TaskSignals, TaskSignals::default()),
             name: Lock::new(Rank::Leaf, name),
             clear_child_tid: AtomicU64::new(0),
@@ -118,13 +125,53 @@ impl Task {
         self.state.store(state as u8, Ordering::Relaxed);
     }
 
-    /// Makes it runnable if it is blocked; a wake-up that comes first is remembered.
+    /// [`Task::cpu`] of a task that is on no vCPU.
+    pub(super) const NOWHERE: u32 = u32::MAX;
+
+    /// The vCPU whose current task it is: it runs there, or nothing else does since it blocked.
+    pub fn cpu(&self) -> Option<usize> {
+        match self.on_cpu.load(Ordering::Relaxed) {
+            Task::NOWHERE => None,
+            cpu => Some(cpu as usize),
+        }
+    }
+
+    pub(super) fn set_cpu(&self, cpu: Option<usize>) {
+        let cpu = cpu.map_or(Task::NOWHERE, |cpu| cpu as u32);
+        self.on_cpu.store(cpu, Ordering::Relaxed);
+    }
+
+    /// The vCPUs it may run on, a bit mask; bits beyond the last vCPU mean nothing.
+    pub fn affinity(&self) -> u64 {
+        self.affinity.load(Ordering::Relaxed)
+    }
+
+    /// Sets the vCPUs it may run on, from when it is next scheduled; `sched` is to be told.
+    pub(super) fn set_affinity(&self, mask: u64) {
+        self.affinity.store(mask, Ordering::Relaxed);
+    }
+
+    /// Whether vCPU `cpu` may run it now.
+    pub(super) fn may_run_on(&self, cpu: usize) -> bool {
+        self.affinity() & 1 << cpu != 0 && self.cpu().is_none_or(|on| on == cpu)
+    }
+
+    /// Makes it runnable if it is blocked; a wake-up that comes first is remembered. One that runs a
+    /// program on another vCPU enters the sentry there.
     pub fn wake_up(&self) {
         self.woken.store(true, Ordering::Relaxed);
-        if self.state() == RunState::Blocked
-            && let Some(this) = self.this.upgrade()
-        {
-            sched::enqueue(this);
+        match self.state() {
+            RunState::Blocked => {
+                if let Some(this) = self.this.upgrade() {
+                    sched::enqueue(this);
+                }
+            }
+            RunState::Runnable => {
+                if let Some(cpu) = self.cpu() {
+                    smp::interrupt(cpu);
+                }
+            }
+            RunState::Dead | RunState::Stopped => {}
         }
     }
 

@@ -58,15 +58,17 @@ impl Base {
         }
     }
 
-    /// When to look whether `deadline` is reached. CPU time passes no faster than time does on one
-    /// vCPU; whoever looks early looks again.
+    /// When to look whether `deadline` is reached. CPU time passes no faster than time does on all
+    /// vCPUs together; whoever looks early looks again.
     fn look_at(self, now: u64, deadline: u64) -> u64 {
         /// Between looks at a program that sleeps.
         const SHORTEST: u64 = 1_000_000;
         match self {
             Base::Wall => deadline,
-            _ => crate::time::monotonic_ns()
-                .saturating_add(deadline.saturating_sub(now).max(SHORTEST)),
+            _ => {
+                let left = deadline.saturating_sub(now) / crate::smp::count() as u64;
+                crate::time::monotonic_ns().saturating_add(left.max(SHORTEST))
+            }
         }
     }
 }

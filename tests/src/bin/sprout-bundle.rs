@@ -82,6 +82,7 @@ fn record(case: &Case, program: &Path, cases: &Path, known_failure: Option<&str>
     let args: String = case.args.iter().map(|arg| format!("{arg}\n")).collect();
     fs::write(dir.join("program"), &case.program)?;
     fs::write(dir.join("args"), args)?;
+    fs::write(dir.join("vcpus"), case.vcpus.to_string())?;
     fs::write(dir.join("stdout"), outcome.stdout)?;
     fs::write(dir.join("stderr"), outcome.stderr)?;
     fs::write(dir.join("status"), status.to_string())?;

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
 
 use super::terminal::Terminal;
-use super::{Backend, GuestSignal, InputStream, Ready, Stream, collect, scatter};
+use super::{Backend, GuestSignal, InputStream, Ready, Stream, collect, poll, scatter, watch_if};
 
 /// Requests in, responses out, console to the terminal if there is one.
 #[derive(Debug, Default)]
@@ -117,7 +118,12 @@ impl Backend for Buffered {
         tracing::info!(target: "audit", "{line}");
     }
 
-    fn wait(&mut self, wanted: u64, timeout: Option<Duration>) -> io::Result<u64> {
+    fn wait(
+        &mut self,
+        wanted: u64,
+        timeout: Option<Duration>,
+        wake: Option<RawFd>,
+    ) -> io::Result<u64> {
         if wanted & event::REQUEST != 0 && !self.current.is_empty() {
             return Ok(event::REQUEST);
         }
@@ -134,15 +140,13 @@ impl Backend for Buffered {
         let mut events = wanted & event::INPUT;
         match &mut self.terminal {
             _ if events != 0 => {}
-            Some(terminal) => events = terminal.wait(0, timeout)?,
-            None => match timeout {
-                Some(timeout) => std::thread::sleep(timeout),
-                None => {
-                    return Err(io::Error::other(
-                        "the guest waits for something that can't come",
-                    ));
-                }
-            },
+            Some(terminal) => events = terminal.wait(0, timeout, wake)?,
+            None if timeout.is_none() && wake.is_none() => {
+                return Err(io::Error::other(
+                    "the guest waits for something that can't come",
+                ));
+            }
+            None => poll(&mut [watch_if(wake)], timeout)?,
         }
         Ok(events)
     }

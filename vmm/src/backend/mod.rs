@@ -84,7 +84,7 @@ pub enum Ready {
 /// The outside world of one guest. All data stays where it is: the slices are guest memory.
 ///
 /// Errors become negated errno values in the guest; `WouldBlock` is `-EAGAIN`.
-pub trait Backend {
+pub trait Backend: Send {
     /// Takes output without blocking; may take less than offered. [`Stream::Log`] is taken whole.
     fn console_write(&mut self, stream: Stream, data: &[VolatileSlice<'_>]) -> io::Result<usize>;
 
@@ -123,8 +123,14 @@ pub trait Backend {
     fn audit(&mut self, line: &str);
 
     /// Blocks until one of the `wanted` events (or a signal for the guest) is there or `timeout`
-    /// is over; returns the bits of `sprout_abi::hypercall::event`. May return early with none.
-    fn wait(&mut self, wanted: u64, timeout: Option<Duration>) -> io::Result<u64>;
+    /// is over; returns the bits of `sprout_abi::hypercall::event`. May return early with none, and
+    /// does when `wake` is readable.
+    fn wait(
+        &mut self,
+        wanted: u64,
+        timeout: Option<Duration>,
+        wake: Option<RawFd>,
+    ) -> io::Result<u64>;
 
     /// Called when the guest is ready for a request; a snapshot can be taken here.
     fn ready(&mut self) -> Ready;
@@ -213,6 +219,12 @@ pub fn poll(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<(
         }
         error => Err(error),
     }
+}
+
+/// An entry of [`poll`] that watches for input; of a descriptor that is not there for nothing.
+pub fn watch_if(fd: Option<RawFd>) -> libc::pollfd {
+    // poll(2) passes over negative ones.
+    watch(fd.unwrap_or(-1))
 }
 
 /// An entry of [`poll`] that watches for input.

@@ -6,6 +6,7 @@ mod output;
 mod signals;
 
 use std::io;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use sprout_abi::hypercall::event;
@@ -16,7 +17,7 @@ use self::output::Output;
 use self::signals::Signals;
 use super::{
     Backend, GuestSignal, InputStream, Ready, Stream, TerminalAnswer, TerminalCall, poll,
-    read_vectored, watch,
+    read_vectored, watch, watch_if,
 };
 
 /// The standard streams and the terminal of this process.
@@ -166,13 +167,18 @@ impl Backend for Terminal {
         tracing::info!(target: "audit", "{line}");
     }
 
-    fn wait(&mut self, wanted: u64, timeout: Option<Duration>) -> io::Result<u64> {
+    fn wait(
+        &mut self,
+        wanted: u64,
+        timeout: Option<Duration>,
+        wake: Option<RawFd>,
+    ) -> io::Result<u64> {
         let timeout = timeout.into_iter().chain(self.time_left()?).min();
         if self.signals.any() {
             return Ok(event::SIGNAL);
         }
-        let mut fds = vec![watch(self.signals.fd())];
-        let mut events = vec![event::SIGNAL];
+        let mut fds = vec![watch(self.signals.fd()), watch_if(wake)];
+        let mut events = vec![event::SIGNAL, 0];
         let mut add = |entry: libc::pollfd, event| {
             fds.push(entry);
             events.push(event);

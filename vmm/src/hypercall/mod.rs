@@ -1,6 +1,7 @@
 //! The doorbell: every request of the guest, checked field by field and carried out.
 //!
-//! [`handle`] is a function of guest memory, the request's address and the instance's state. The
+//! [`parse`] and [`Call::carry_out`] are functions of guest memory, the request's address and the
+//! instance's state. The
 //! request and its segment list are copied out of guest memory once; nothing is read twice, so a
 //! guest that changes them meanwhile changes nothing.
 
@@ -11,7 +12,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use sprout_abi::hypercall::{
-    MAX_SEGMENTS, Request, TerminalState, event, number, signal, stream, terminal,
+    self, MAX_SEGMENTS, TerminalState, event, number, signal, stream, terminal,
 };
 use vm_memory::{ByteValued, VolatileSlice};
 
@@ -31,7 +32,7 @@ const MAX_TRANSFER: u64 = 16 << 20;
 const MAX_ENTROPY: u64 = 4096;
 
 /// Where `result` lies in a request.
-const RESULT_OFFSET: u64 = core::mem::offset_of!(Request, result) as u64;
+const RESULT_OFFSET: u64 = core::mem::offset_of!(hypercall::Request, result) as u64;
 
 /// What follows from a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,17 @@ pub enum Outcome {
     Resume,
     /// The guest is idle; the result is to be written when the wait ends.
     Wait(Wait),
+    /// The vCPUs of this mask are to look at their flags.
+    Kick(u64),
+    /// Another vCPU is to start.
+    Start {
+        /// Which one.
+        cpu: u64,
+        /// Virtual address of its first instruction.
+        entry: u64,
+        /// Its page-table root.
+        root: u64,
+    },
     /// The program ended.
     Exit {
         /// Exit status.
@@ -67,6 +79,8 @@ pub struct Wait {
     pub flags: u64,
     /// Bits of `event` the guest can use.
     pub wanted: u64,
+    /// Among the waits of several vCPUs, the highest is the one to go by.
+    pub turn: u64,
 }
 
 /// What a tick should watch for because the guest asked and got nothing (bits of `event`).
@@ -87,92 +101,57 @@ pub enum DoorbellError {
     Entropy(getrandom::Error),
 }
 
-/// Carries out the request at `gpa`.
-pub fn handle(
-    memory: &GuestMemory,
-    gpa: u64,
-    clock: &GuestClock,
-    interest: &mut Interest,
-    backend: &mut dyn Backend,
-) -> Result<Outcome, DoorbellError> {
+/// A request that was read.
+pub enum Request<'a> {
+    /// It concerns the vCPUs alone, or needs nothing; for [`Outcome::Kick`] and [`Outcome::Start`]
+    /// the caller writes the result.
+    Done(Outcome),
+    /// It needs the backend.
+    Outside(Call<'a>),
+}
+
+/// Reads the request at `gpa`.
+pub fn parse(memory: &GuestMemory, gpa: u64) -> Result<Request<'_>, DoorbellError> {
     if !gpa.is_multiple_of(8) {
         return Err(DoorbellError::Alignment(gpa));
     }
     let [head, a0, a1, a2, a3, a4, a5, _] = memory.read_words(gpa)?;
     // The result must be writable too: an image holds no requests.
     memory.slice(gpa + RESULT_OFFSET, 8, Access::Write)?;
-    let request = Call {
+    let call = Call {
+        gpa,
         number: head as u32,
         args: [a0, a1, a2, a3, a4, a5],
         memory,
     };
     if head >> 32 != 0 {
         complete(memory, gpa, -i64::from(libc::EINVAL))?;
-        return Ok(Outcome::Resume);
+        return Ok(Request::Done(Outcome::Resume));
     }
-    let result = match request.number {
-        number::WAIT => {
-            let wait = Wait {
-                request: gpa,
-                deadline: a0,
-                flags: a1,
-                wanted: a2,
-            };
-            return Ok(Outcome::Wait(wait));
-        }
-        number::EXIT => {
-            let status = u8::try_from(a0).unwrap_or(u8::MAX);
-            let signal = u8::try_from(a1).unwrap_or(u8::MAX);
-            return Ok(Outcome::Exit { status, signal });
-        }
-        number::PANIC => {
-            return Ok(Outcome::Panic {
-                message: request.panic_message(),
-                frames: request.frames(),
-            });
-        }
-        number::CONSOLE_WRITE => request.console_write(interest, backend),
-        number::CONSOLE_READ => request.console_read(interest, backend),
-        number::CHANNEL_RECV => request.receive(interest, event::REQUEST, |into| {
-            backend.channel_receive(into)
+    Ok(Request::Done(match call.number {
+        number::WAIT => Outcome::Wait(Wait {
+            request: gpa,
+            deadline: a0,
+            flags: a1,
+            wanted: a2,
+            turn: a3,
         }),
-        number::CHANNEL_SEND => request.segments(Access::Read).and_then(|data| {
-            Ok(if is_empty(&data) {
-                0
-            } else {
-                backend.channel_send(&data)?
-            })
-        }),
-        number::CLOCK_READ => memory
-            .write_bytes(a0, Wire(clock.reading()).as_slice())
-            .map(|()| 0)
-            .map_err(fault),
-        number::ENTROPY => request.entropy()?,
-        number::STATS => request.text(a0, a1, MAX_STATS).map(|text| {
-            backend.stats(&text);
-            0
-        }),
-        number::AUDIT => request.text(a0, a1, MAX_TEXT).map(|text| {
-            backend.audit(text.trim_end());
-            0
-        }),
-        number::TAKE_SIGNAL => Ok(backend.take_signal().map_or(0, |signal| {
-            let origin = if signal.from_terminal {
-                signal::FROM_TERMINAL as usize
-            } else {
-                0
-            };
-            usize::from(signal.number) | origin
-        })),
-        number::TERMINAL => request.terminal(interest, backend),
-        number::STOPPED => {
-            backend.stopped();
-            Ok(0)
-        }
-        _ => Err(errno(libc::ENOSYS)),
-    };
-    complete(memory, gpa, encode(result))?;
-    Ok(Outcome::Resume)
+        number::KICK => Outcome::Kick(a0),
+        number::START_CPU => Outcome::Start {
+            cpu: a0,
+            entry: a1,
+            root: a2,
+        },
+        number::EXIT => Outcome::Exit {
+            status: u8::try_from(a0).unwrap_or(u8::MAX),
+            signal: u8::try_from(a1).unwrap_or(u8::MAX),
+        },
+        number::PANIC => Outcome::Panic {
+            message: call.panic_message(),
+            frames: call.frames(),
+        },
+        _ => return Ok(Request::Outside(call)),
+    }))
 }
 
 /// Writes the result of the request at `gpa`.
@@ -181,13 +160,68 @@ pub fn complete(memory: &GuestMemory, gpa: u64, result: i64) -> Result<(), Memor
 }
 
 /// A request copied out of guest memory.
-struct Call<'a> {
+pub struct Call<'a> {
+    gpa: u64,
     number: u32,
     args: [u64; 6],
     memory: &'a GuestMemory,
 }
 
 impl<'a> Call<'a> {
+    /// Carries it out and writes its result.
+    pub fn carry_out(
+        &self,
+        clock: &GuestClock,
+        interest: &mut Interest,
+        backend: &mut dyn Backend,
+    ) -> Result<Outcome, DoorbellError> {
+        let memory = self.memory;
+        let [a0, a1, ..] = self.args;
+        let result = match self.number {
+            number::CONSOLE_WRITE => self.console_write(interest, backend),
+            number::CONSOLE_READ => self.console_read(interest, backend),
+            number::CHANNEL_RECV => self.receive(interest, event::REQUEST, |into| {
+                backend.channel_receive(into)
+            }),
+            number::CHANNEL_SEND => self.segments(Access::Read).and_then(|data| {
+                Ok(if is_empty(&data) {
+                    0
+                } else {
+                    backend.channel_send(&data)?
+                })
+            }),
+            number::CLOCK_READ => memory
+                .write_bytes(a0, Wire(clock.reading()).as_slice())
+                .map(|()| 0)
+                .map_err(fault),
+            number::ENTROPY => self.entropy()?,
+            number::STATS => self.text(a0, a1, MAX_STATS).map(|text| {
+                backend.stats(&text);
+                0
+            }),
+            number::AUDIT => self.text(a0, a1, MAX_TEXT).map(|text| {
+                backend.audit(text.trim_end());
+                0
+            }),
+            number::TAKE_SIGNAL => Ok(backend.take_signal().map_or(0, |signal| {
+                let origin = if signal.from_terminal {
+                    signal::FROM_TERMINAL as usize
+                } else {
+                    0
+                };
+                usize::from(signal.number) | origin
+            })),
+            number::TERMINAL => self.terminal(interest, backend),
+            number::STOPPED => {
+                backend.stopped();
+                Ok(0)
+            }
+            _ => Err(errno(libc::ENOSYS)),
+        };
+        complete(memory, self.gpa, encode(result))?;
+        Ok(Outcome::Resume)
+    }
+
     /// The scatter list in `args[0..2]`; empty segments are left out.
     fn segments(&self, access: Access) -> io::Result<Vec<VolatileSlice<'a>>> {
         let [list, count, ..] = self.args;

@@ -9,6 +9,19 @@ const REQUEST: u64 = HYPERCALL_PAGE_GPA;
 const LIST: u64 = HYPERCALL_PAGE_GPA + 64;
 const DATA: u64 = KERNEL_GPA + 0x1000;
 
+fn handle(
+    memory: &GuestMemory,
+    gpa: u64,
+    clock: &GuestClock,
+    interest: &mut Interest,
+    backend: &mut dyn Backend,
+) -> Result<Outcome, DoorbellError> {
+    match parse(memory, gpa)? {
+        Request::Done(outcome) => Ok(outcome),
+        Request::Outside(call) => call.carry_out(clock, interest, backend),
+    }
+}
+
 struct Guest {
     memory: GuestMemory,
     interest: Interest,
@@ -173,4 +186,14 @@ proptest! {
             handle(&guest.memory, gpa, &clock, &mut guest.interest, &mut guest.backend);
         prop_assert_eq!(outcome.is_ok(), placed);
     }
+}
+
+#[test]
+fn what_concerns_the_vcpus_is_left_to_their_threads() {
+    let mut guest = Guest::new(Buffered::default());
+    let (kick, _) = guest.ring(number::KICK, &[5]);
+    assert_eq!(kick, Outcome::Kick(5));
+    let (start, _) = guest.ring(number::START_CPU, &[1, 2, 3]);
+    let (cpu, entry, root) = (1, 2, 3);
+    assert_eq!(start, Outcome::Start { cpu, entry, root });
 }

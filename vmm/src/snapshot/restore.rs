@@ -35,7 +35,7 @@ impl Instance {
 
 impl Shell {
     /// Turns the shell into the snapshot's guest, still waiting, its working set in memory.
-    pub fn prepare(self, snapshot: &Snapshot) -> Result<Vm, VmError> {
+    pub fn prepare(mut self, snapshot: &Snapshot) -> Result<Vm, VmError> {
         self.check(snapshot)?;
         let manifest = snapshot.manifest();
         let images = manifest
@@ -51,7 +51,16 @@ impl Shell {
             images,
         )?;
         self.attach(&memory)?;
-        snapshot.state.vcpu.restore(&self.vcpu)?;
+        let (saved, waits): (Vec<_>, Vec<_>) = snapshot
+            .state
+            .vcpus
+            .iter()
+            .map(|(vcpu, wait)| (vcpu, Some(*wait)))
+            .unzip();
+        self.set_vcpus(saved.len())?;
+        for (saved, vcpu) in saved.into_iter().zip(self.vcpus()) {
+            saved.restore(vcpu)?;
+        }
         let clock = GuestClock::starting_at(self.tsc, snapshot.state.monotonic_ns);
         let mounts = manifest
             .images
@@ -59,7 +68,8 @@ impl Shell {
             .map(|image| image.mount.clone())
             .collect();
         let mut vm = Vm::new(self, memory, clock, mounts);
-        vm.waiting = Some(snapshot.state.wait);
+        vm.waiting = waits;
+        vm.started = true;
         vm.generation = manifest.generation;
         vm.sentry = Some(manifest.sentry.clone());
         Ok(vm)
@@ -120,7 +130,9 @@ impl Vm {
     /// Makes a prepared guest an instance of its own and ends its WAIT: the next
     /// [`Vm::run`] enters it. `flags` are those of `boot_flags` for this run.
     pub fn resume(&mut self, flags: u64) -> Result<Instance, VmError> {
-        let wait = self.waiting.take().ok_or(SnapshotError::NotReady)?;
+        // The other vCPUs stay in their waits until this one needs them.
+        let wait = self.waiting.first_mut().and_then(Option::take);
+        let wait = wait.ok_or(SnapshotError::NotReady)?;
         self.generation += 1;
         let mut id = [0; 16];
         let mut entropy = [0; 64];

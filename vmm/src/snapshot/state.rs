@@ -1,4 +1,4 @@
-//! `state.bin`: the vCPU, and what the VMM knows about the waiting guest.
+//! `state.bin`: the vCPUs, and what the VMM knows about the waiting guest.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,26 +6,23 @@ use crate::hypercall::Wait;
 use crate::vcpu::state::VcpuState;
 
 /// Version of this file's layout, its first byte.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything but memory.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct State {
     version: u32,
-    /// Registers.
-    pub(crate) vcpu: VcpuState,
-    /// The request that is to be completed at restore.
-    pub(crate) wait: Wait,
+    /// Registers of each vCPU, and the request it waits in, to be completed when the wait ends.
+    pub(crate) vcpus: Vec<(VcpuState, Wait)>,
     /// Guest CLOCK_MONOTONIC in ns.
     pub(crate) monotonic_ns: u64,
 }
 
 impl State {
-    pub(crate) fn new(vcpu: VcpuState, wait: Wait, monotonic_ns: u64) -> Self {
+    pub(crate) fn new(vcpus: Vec<(VcpuState, Wait)>, monotonic_ns: u64) -> Self {
         Self {
             version: VERSION,
-            vcpu,
-            wait,
+            vcpus,
             monotonic_ns,
         }
     }
@@ -60,15 +57,17 @@ mod tests {
             deadline: 7,
             flags: 1,
             wanted: 2,
+            turn: 3,
         };
-        let bytes = State::new(vcpu, wait, 99).encode().unwrap();
+        let bytes = State::new(vec![(vcpu, wait)], 99).encode().unwrap();
         let state = State::decode(&bytes).unwrap();
-        assert_eq!((state.wait, state.monotonic_ns), (wait, 99));
-        state.vcpu.restore(&shell.vcpu).unwrap();
+        let (vcpu, waits_in) = &state.vcpus[0];
+        assert_eq!((*waits_in, state.monotonic_ns), (wait, 99));
+        vcpu.restore(&shell.vcpu).unwrap();
         assert!(State::decode(&bytes[..bytes.len() - 1]).is_err());
         assert!(State::decode(&[]).is_err());
         let mut newer = bytes.clone();
         newer[0] += 1;
-        assert!(State::decode(&newer).unwrap_err().contains("version 2"));
+        assert!(State::decode(&newer).unwrap_err().contains("version 3"));
     }
 }

@@ -104,8 +104,9 @@ impl Vm {
     /// Has the waiting guest rearrange its memory, and wait again. `touched` is a bitmap of the
     /// pages an answer touches, if that is known.
     fn compact(&mut self, touched: Option<Vec<u8>>) -> Result<(), VmError> {
-        let wait = self.ready_wait()?;
-        self.waiting = None;
+        self.ready_waits()?;
+        let wait = self.waiting.first_mut().and_then(Option::take);
+        let wait = wait.ok_or(SnapshotError::NotReady)?;
         hypercall::complete(&self.memory, wait.request, event::COMPACT.cast_signed())?;
         let mut backend = Buffered::new(touched)
             .with_first_request()
@@ -127,23 +128,25 @@ impl Vm {
         unsafe { std::slice::from_raw_parts(ram.as_ptr(), ram.size()) }
     }
 
-    fn ready_wait(&self) -> Result<Wait, SnapshotError> {
-        self.waiting
-            .filter(|wait| wait.flags & wait_flags::READY != 0)
+    /// The wait of each vCPU of a guest that is ready for a request.
+    fn ready_waits(&self) -> Result<Vec<Wait>, SnapshotError> {
+        let waits: Option<Vec<_>> = self.waiting.iter().copied().collect();
+        waits
+            .filter(|waits| waits.iter().any(|wait| wait.flags & wait_flags::READY != 0))
             .ok_or(SnapshotError::NotReady)
     }
 
     /// Writes all parts, with an empty working set.
     fn stage(&mut self, staging: &Staging, description: &Description) -> Result<Manifest, VmError> {
-        let wait = self.ready_wait()?;
-        self.finish_exit()?;
+        let waits = self.ready_waits()?;
+        self.finish_exits()?;
         let monotonic_ns = self.clock.now();
-        let vcpu = VcpuState::save(&self.shell.vcpu)?;
-        let state = State::new(vcpu, wait, monotonic_ns)
-            .encode()
-            .map_err(|reason| {
-                SnapshotError::io("write", staging.path())(std::io::Error::other(reason))
-            })?;
+        let vcpus = (self.shell.vcpus().zip(waits))
+            .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, wait)))
+            .collect::<Result<_, VmError>>()?;
+        let state = State::new(vcpus, monotonic_ns).encode().map_err(|reason| {
+            SnapshotError::io("write", staging.path())(std::io::Error::other(reason))
+        })?;
         let images = self
             .memory
             .images()

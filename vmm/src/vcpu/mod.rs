@@ -1,8 +1,10 @@
-//! The vCPU: its registers at boot, its state in snapshots, and the ioctls that kvm-ioctls
+//! A vCPU: its thread, its registers at boot, its state in snapshots, and the ioctls that kvm-ioctls
 //! does not wrap.
 
 pub mod boot;
+pub mod desk;
 pub mod report;
+pub mod run;
 pub mod state;
 
 use std::os::fd::AsRawFd;

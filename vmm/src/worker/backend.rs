@@ -1,7 +1,7 @@
 //! The outside world of a worker's guest: the gateway's socket.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,9 @@ use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
 
 use super::protocol::{self, FromWorker, LogStream, ProtocolError};
-use crate::backend::{Backend, InputStream, Ready, Stream, collect, parse_counters, poll, scatter};
+use crate::backend::{
+    Backend, InputStream, Ready, Stream, collect, parse_counters, poll, scatter, watch_if,
+};
 
 /// One request in, log and response messages out.
 #[derive(Debug)]
@@ -119,7 +121,12 @@ impl Backend for Channel<'_> {
         let _ = self.log(LogStream::Audit, line.as_bytes().to_vec());
     }
 
-    fn wait(&mut self, wanted: u64, timeout: Option<Duration>) -> io::Result<u64> {
+    fn wait(
+        &mut self,
+        wanted: u64,
+        timeout: Option<Duration>,
+        wake: Option<RawFd>,
+    ) -> io::Result<u64> {
         if wanted & event::REQUEST != 0 && !self.rest().is_empty() {
             return Ok(event::REQUEST);
         }
@@ -128,11 +135,14 @@ impl Backend for Channel<'_> {
             return Ok(event::INPUT);
         }
         // POLLHUP is always watched; the gateway sends nothing more.
-        let mut fds = [libc::pollfd {
-            fd: self.socket.as_raw_fd(),
-            events: 0,
-            revents: 0,
-        }];
+        let mut fds = [
+            libc::pollfd {
+                fd: self.socket.as_raw_fd(),
+                events: 0,
+                revents: 0,
+            },
+            watch_if(wake),
+        ];
         poll(&mut fds, timeout)?;
         if fds[0].revents & (libc::POLLHUP | libc::POLLERR) != 0 {
             return Err(io::Error::new(

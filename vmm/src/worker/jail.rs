@@ -42,6 +42,16 @@ const ALLOWED: &[(i64, &str)] = &[
     (libc::SYS_rt_sigprocmask, "creating the timer"),
     (libc::SYS_rt_sigreturn, "the timer's handler"),
     (libc::SYS_gettid, "the timer's thread"),
+    (libc::SYS_getpid, "kicks"),
+    (libc::SYS_clone3, "answered with ENOSYS, see `program`"),
+    (libc::SYS_set_robust_list, "the start of a vCPU's thread"),
+    (libc::SYS_rseq, "the start of a vCPU's thread"),
+    (
+        libc::SYS_sched_getaffinity,
+        "the start of a thread: its stack's bounds",
+    ),
+    (libc::SYS_sched_yield, "letting a kicked vCPU run"),
+    (libc::SYS_eventfd2, "where idle vCPUs are woken"),
     (libc::SYS_getrandom, "the guest's entropy"),
     (libc::SYS_clock_gettime, "clocks, where the vDSO can't"),
     (libc::SYS_futex, "locks of the standard library"),
@@ -61,8 +71,22 @@ pub struct JailError(#[from] seccompiler::Error);
 
 /// Jails the calling process, which must have one thread.
 pub fn enter() -> Result<(), JailError> {
-    seccompiler::apply_filter(&program().map_err(seccompiler::Error::from)?)?;
+    for program in [threads_by_clone(), program()] {
+        seccompiler::apply_filter(&program.map_err(seccompiler::Error::from)?)?;
+    }
     Ok(())
+}
+
+/// What `clone3` is to do lies in memory, where no filter looks: the C library is told that there is
+/// none, and uses `clone`.
+fn threads_by_clone() -> Result<BpfProgram, seccompiler::BackendError> {
+    SeccompFilter::new(
+        BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        TargetArch::x86_64,
+    )?
+    .try_into()
 }
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
@@ -76,6 +100,13 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(vec![condition])?])
     };
     let (executable, access) = (libc::PROT_EXEC as u64, libc::O_ACCMODE as u64);
+    let (thread, own) = (libc::CLONE_THREAD as u64, u64::from(std::process::id()));
+    rules.insert(libc::SYS_clone, only(0, thread, thread)?);
+    rules.insert(libc::SYS_tgkill, only(0, u32::MAX.into(), own)?);
+    rules.insert(
+        libc::SYS_prctl,
+        only(0, u32::MAX.into(), libc::PR_SET_NAME as u64)?,
+    );
     rules.insert(libc::SYS_ioctl, only(1, IOCTL_TYPE_MASK, KVM_IOCTL)?);
     rules.insert(libc::SYS_mmap, only(2, executable, 0)?);
     rules.insert(libc::SYS_mprotect, only(2, executable, 0)?);
@@ -95,17 +126,15 @@ mod tests {
 
     /// How a child ends that enters the jail and then does `action`: exit status or signal.
     fn fate<R>(action: fn() -> R) -> (i32, i32) {
-        let filter = program().unwrap();
-        // SAFETY: the child only applies the filter, makes the system calls of `action` and exits;
-        // it uses nothing another thread could have locked.
+        // SAFETY: the child only applies the filters, makes the system calls of `action` and exits;
+        // it uses nothing another thread could have locked (fork leaves the allocator usable).
         unsafe {
             let child = libc::fork();
             if child == 0 {
-                let status = if seccompiler::apply_filter(&filter).is_ok() {
-                    7
-                } else {
-                    1
-                };
+                // Made here: one rule names this process.
+                let filters = [threads_by_clone().unwrap(), program().unwrap()];
+                let apply = |filter: &BpfProgram| seccompiler::apply_filter(filter).is_ok();
+                let status = if filters.iter().all(apply) { 7 } else { 1 };
                 action();
                 libc::_exit(status);
             }
@@ -128,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn threads_may_start_and_be_kicked() {
+        let threads = || {
+            std::thread::scope(|scope| {
+                let name = std::thread::Builder::new().name("vcpu1".into());
+                name.spawn_scoped(scope, std::thread::yield_now).unwrap();
+            });
+            // SAFETY: signal 0 only looks whether there is such a thread.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), 0) };
+        };
+        assert_eq!(fate(threads), (7, 0));
+    }
+
+    #[test]
     fn anything_else_ends_the_process() {
         let killed = (0, libc::SIGSYS);
         assert_eq!(fate(|| open(c"/dev/null", libc::O_RDWR)), killed);
@@ -140,6 +182,9 @@ mod tests {
             );
             assert_eq!(fate(|| libc::fork()), killed);
             assert_eq!(fate(|| libc::kill(0, 0)), killed);
+            // Kicks reach threads of this process only.
+            let stranger = || libc::syscall(libc::SYS_tgkill, libc::getppid(), libc::getppid(), 0);
+            assert_eq!(fate(stranger), killed);
             let exec = || {
                 let empty = [std::ptr::null()];
                 libc::execve(c"/bin/true".as_ptr(), empty.as_ptr(), empty.as_ptr());

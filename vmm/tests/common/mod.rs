@@ -58,6 +58,13 @@ impl Code {
         code.ring(HYPERCALL_PAGE_GPA as u32)
     }
 
+    /// Where a vCPU can start: `mov dx, port`. Returns the virtual address, too.
+    pub fn entry(mut self) -> (Self, u64) {
+        let at = KERNEL_BASE + KERNEL_GPA + self.position() as u64;
+        self.0.extend_from_slice(&Self::new().0);
+        (self, at)
+    }
+
     /// Offset of the next instruction.
     pub fn position(&self) -> usize {
         self.0.len()
@@ -140,6 +147,11 @@ fn elf(content: &[u8]) -> Vec<u8> {
 
 /// Boots a guest with the least memory.
 pub fn boot(kernel: &Kernel) -> Vm {
+    boot_with(kernel, 1)
+}
+
+/// As [`boot`], with `vcpus` vCPUs.
+pub fn boot_with(kernel: &Kernel, vcpus: usize) -> Vm {
     let program = Program {
         path: b"/none".to_vec(),
         file: None,
@@ -150,6 +162,7 @@ pub fn boot(kernel: &Kernel) -> Vm {
     let config = BootConfig {
         kernel,
         ram_size: MIN_RAM,
+        vcpus,
         images: vec![],
         program,
         flags: 0,

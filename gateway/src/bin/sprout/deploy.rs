@@ -20,11 +20,16 @@ use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::vm::{Stop, Vm};
 
-use crate::guest::parse_size;
+use crate::guest::{parse_size, parse_vcpus};
 
-/// What Node is told: the agent's entry point, and that V8 needs no more helper threads than a guest
-/// has vCPUs (it would start four).
-const AGENT: [&str; 2] = ["--v8-pool-size=1", "/sprout/agent.mjs"];
+/// What Node is told: the agent's entry point, and that V8 needs no more helper threads than the
+/// guest has vCPUs (it would start four).
+fn agent_arguments(vcpus: usize) -> [String; 2] {
+    [
+        format!("--v8-pool-size={vcpus}"),
+        "/sprout/agent.mjs".to_owned(),
+    ]
+}
 
 /// Arguments of `sprout deploy`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +46,9 @@ pub struct Args {
     /// Memory of each instance
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     memory: u64,
+    /// Number of vCPUs of each instance
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_vcpus)]
+    vcpus: usize,
     /// Environment variable of the function
     #[arg(long, value_name = "KEY=VALUE")]
     env: Vec<String>,
@@ -156,11 +164,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(path) => Kernel::from_file(path)?,
         None => Kernel::embedded()?,
     };
-    let (program, command) = program(&image, &args.env)?;
+    let (program, command) = program(&image, &args.env, args.vcpus)?;
     let strace = if args.strace { boot_flags::STRACE } else { 0 };
     let config = BootConfig {
         kernel: &kernel,
         ram_size: args.memory,
+        vcpus: args.vcpus,
         images,
         program,
         flags: boot_flags::CHANNEL | strace,
@@ -202,7 +211,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The agent on the image's runtime, and the same as a command line for the operator.
-fn program(image: &Image, extra: &[String]) -> anyhow::Result<(Program, Vec<String>)> {
+fn program(
+    image: &Image,
+    extra: &[String],
+    vcpus: usize,
+) -> anyhow::Result<(Program, Vec<String>)> {
     let config = &image.config;
     let Some(path) = config
         .entrypoint
@@ -224,7 +237,7 @@ fn program(image: &Image, extra: &[String]) -> anyhow::Result<(Program, Vec<Stri
         env.push(variable.clone());
     }
     let mut command = config.entrypoint.clone();
-    command.extend(AGENT.map(Into::into));
+    command.extend(agent_arguments(vcpus));
     let bytes = |list: &[String]| list.iter().map(|text| text.clone().into_bytes()).collect();
     let program = Program {
         path: path.clone().into_bytes(),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use sprout_abi::layout::MAX_VCPUS;
 use sprout_images::erofs::read::Reader;
 use sprout_images::{ImageConfig, Store};
 use sprout_vmm::boot::{BootConfig, ImageMount, Program};
@@ -27,6 +28,9 @@ pub struct GuestArgs {
     /// Memory of the guest
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_size)]
     memory: u64,
+    /// Number of vCPUs: threads run on them in parallel
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse_vcpus)]
+    vcpus: usize,
     /// Environment variable; KEY alone passes on the value it has here
     #[arg(long, value_name = "KEY[=VALUE]")]
     env: Vec<OsString>,
@@ -103,6 +107,7 @@ impl GuestArgs {
         Ok(BootConfig {
             kernel,
             ram_size: self.memory,
+            vcpus: self.vcpus,
             images,
             program: Program {
                 path,
@@ -167,6 +172,14 @@ pub fn parse_size(text: &str) -> anyhow::Result<u64> {
                 .checked_next_multiple_of(MEMORY_STEP)
         })
         .ok_or_else(|| anyhow!("expected a number and a unit, such as 256M"))
+}
+
+/// A number of vCPUs a guest can have.
+pub fn parse_vcpus(text: &str) -> anyhow::Result<usize> {
+    match text.parse() {
+        Ok(count) if (1..=MAX_VCPUS).contains(&count) => Ok(count),
+        _ => bail!("expected a number from 1 to {MAX_VCPUS}"),
+    }
 }
 
 /// The image's file and how its programs are started.
@@ -247,6 +260,7 @@ mod tests {
         let args = GuestArgs {
             image: None,
             memory: 0,
+            vcpus: 1,
             env: vec!["A=2".into(), "B=".into()],
             cwd: None,
             kernel: None,

@@ -46,41 +46,55 @@ pub(super) extern "C" fn main(found: u32) -> ! {
         info.abi_version,
         sprout_abi::ABI_VERSION
     );
-    let features = cpuid(7, 0);
     assert!(
-        features.ebx & 1 != 0,
+        cpuid(7, 0).ebx & 1 != 0,
         "the processor has no FSGSBASE; the sentry needs it"
     );
     if found == mode::HARDWARE {
-        close_kernel_half(features.ebx, features.ecx);
+        close_kernel_half();
+        protect();
     }
     traps::init();
     crate::task::start::boot(info)
 }
 
-/// Hardware mode: the sentry's memory becomes supervisor memory.
-fn close_kernel_half(features_b: u32, features_c: u32) {
-    /// CPUID.7.EBX and .ECX bits, with the CR4 bits they allow.
-    const SMEP: (u32, u64) = (1 << 7, 1 << 20);
-    const SMAP: (u32, u64) = (1 << 20, 1 << 21);
-    const UMIP: (u32, u64) = (1 << 2, 1 << 11);
+/// Hardware mode: the sentry's memory becomes supervisor memory. The tables of other vCPUs are
+/// copied from these.
+fn close_kernel_half() {
     deny_io_ports();
-    let mut cr4_bits = 0;
-    for (features, (bit, cr4)) in [(features_b, SMEP), (features_b, SMAP), (features_c, UMIP)] {
-        if features & bit != 0 {
-            cr4_bits |= cr4;
-        }
-    }
     // SAFETY: ring 0 (hardware mode). Clearing U in the two top-level entries takes nothing from
-    // ring 0; the CR3 reload makes it take effect before SMEP and SMAP are set.
+    // ring 0; the CR3 reload makes it take effect.
     unsafe {
         let pml4 = (DIRECT_MAP_BASE + PAGE_TABLES_GPA) as *mut u64;
         for slot in KERNEL_PML4_SLOTS {
             let entry = pml4.add(slot);
             entry.write_volatile(entry.read_volatile() & !4);
         }
+        asm!("mov {t}, cr3", "mov cr3, {t}", t = out(reg) _, options(nostack));
+    }
+}
+
+/// Hardware mode, on each vCPU: what the processor offers to keep ring 0 out of programs' memory and
+/// programs out of its secrets.
+pub(super) fn protect() {
+    /// CPUID.7.EBX and .ECX bits, with the CR4 bits they allow.
+    const SMEP: (u32, u64) = (1 << 7, 1 << 20);
+    const SMAP: (u32, u64) = (1 << 20, 1 << 21);
+    const UMIP: (u32, u64) = (1 << 2, 1 << 11);
+    let features = cpuid(7, 0);
+    let mut cr4_bits = 0;
+    for (features, (bit, cr4)) in [
+        (features.ebx, SMEP),
+        (features.ebx, SMAP),
+        (features.ecx, UMIP),
+    ] {
+        if features & bit != 0 {
+            cr4_bits |= cr4;
+        }
+    }
+    // SAFETY: ring 0 (hardware mode), on tables whose kernel half is supervisor memory.
+    unsafe {
         asm!(
-            "mov {t}, cr3", "mov cr3, {t}",
             "mov {t}, cr4", "or {t}, {bits}", "mov cr4, {t}",
             t = out(reg) _, bits = in(reg) cr4_bits,
             options(nostack)

@@ -133,8 +133,8 @@ fn text_of(words: &[u32]) -> String {
         .into()
 }
 
-/// The text of `/proc/cpuinfo` for the one vCPU, whose TSC runs at `khz`.
-pub fn cpu_information(khz: u64) -> Vec<u8> {
+/// The text of `/proc/cpuinfo` for `count` vCPUs, whose TSC runs at `khz`.
+pub fn cpu_information(khz: u64, count: usize) -> Vec<u8> {
     let vendor = leaf(0);
     let signature = leaf(1);
     let (base_family, base_model) = (signature.eax >> 8 & 0xf, signature.eax >> 4 & 0xf);
@@ -166,25 +166,27 @@ pub fn cpu_information(khz: u64) -> Vec<u8> {
         .collect();
     let cache_line = (signature.ebx >> 8 & 0xff) * 8;
     let addresses = leaf(0x8000_0008).eax;
-    format!(
-        "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: {model}\n\
+    let brand = Some(text_of(&brand))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown".into());
+    let vendor = text_of(&[vendor.ebx, vendor.edx, vendor.ecx]);
+    let flags = flags.join(" ");
+    let one = |cpu: usize| {
+        format!(
+            "processor\t: {cpu}\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: {model}\n\
          model name\t: {brand}\nstepping\t: {stepping}\ncpu MHz\t\t: {mhz}.{fraction:03}\n\
-         physical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\napicid\t\t: 0\n\
+         physical id\t: 0\nsiblings\t: {count}\ncore id\t\t: {cpu}\ncpu cores\t: {count}\napicid\t\t: {cpu}\n\
          fpu\t\t: yes\nfpu_exception\t: yes\nwp\t\t: yes\nflags\t\t: {flags}\n\
          clflush size\t: {cache_line}\ncache_alignment\t: {cache_line}\n\
          address sizes\t: {physical} bits physical, {linear} bits virtual\n\n",
-        vendor = text_of(&[vendor.ebx, vendor.edx, vendor.ecx]),
-        brand = Some(text_of(&brand))
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "unknown".into()),
-        stepping = signature.eax & 0xf,
-        mhz = khz / 1000,
-        fraction = khz % 1000,
-        flags = flags.join(" "),
-        physical = addresses & 0xff,
-        linear = addresses >> 8 & 0xff,
-    )
-    .into_bytes()
+            stepping = signature.eax & 0xf,
+            mhz = khz / 1000,
+            fraction = khz % 1000,
+            physical = addresses & 0xff,
+            linear = addresses >> 8 & 0xff,
+        )
+    };
+    (0..count).map(one).collect::<String>().into_bytes()
 }
 
 #[cfg(test)]
@@ -193,9 +195,10 @@ mod tests {
 
     #[test]
     fn names_the_processor_and_its_features() {
-        let text = String::from_utf8(cpu_information(2_100_500)).unwrap();
+        let text = String::from_utf8(cpu_information(2_100_500, 2)).unwrap();
         assert!(text.contains("cpu MHz\t\t: 2100.500\n"));
         assert!(text.contains(" sse2 "));
+        assert!(text.contains("processor\t: 1\n") && !text.contains("processor\t: 2\n"));
         assert!(text.contains("model name\t: "));
     }
 }

@@ -272,6 +272,47 @@ probe_landing:
     mov edi, 1
     call {main}
     ud2
+
+// --- another vCPU than the first: ring 0, interrupts off, the page tables of `cpu.rs` ------------
+.macro secondary_tables idt, mask
+    lgdt [{gdt}]
+    lidt [\idt]
+    mov eax, {tss}
+    ltr ax
+    mov ecx, 0xc0000081
+    xor eax, eax
+    mov edx, 0x00230010
+    wrmsr
+    mov ecx, 0xc0000082
+    mov rax, offset syscall_entry
+    mov edx, 0xffffffff
+    wrmsr
+    mov ecx, 0xc0000084
+    mov eax, \mask
+    xor edx, edx
+    wrmsr
+    mov rsp, {boot_stack}
+    xor ebp, ebp
+.endm
+
+.global start_secondary_hardware
+start_secondary_hardware:
+    secondary_tables {idt_hardware}, {fmask_hardware}
+    call {secondary}
+    ud2
+
+.global start_secondary_ring3
+start_secondary_ring3:
+    secondary_tables {idt_bounce}, {fmask}
+    push {user_ss}
+    push {boot_stack}
+    push 0x202
+    push {user_cs}
+    lea rax, [rip + 1f]
+    push rax
+    iretq
+1:  call {secondary}
+    ud2
 "#,
     s_kernel_rsp = const SCRATCH as i64 + offset_of!(CpuScratch, kernel_rsp) as i64,
     s_user_rsp = const SCRATCH as i64 + offset_of!(CpuScratch, user_rsp) as i64,
@@ -298,4 +339,5 @@ probe_landing:
     fault = sym super::traps::sentry_fault,
     new_task = sym super::traps::new_task,
     main = sym super::boot::main,
+    secondary = sym super::cpu::secondary_main,
 );

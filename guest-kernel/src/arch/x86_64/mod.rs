@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod boot;
+mod cpu;
 pub mod debug;
 mod entry;
 mod fpu;
@@ -15,8 +16,9 @@ mod traps;
 pub mod vdso;
 
 pub use boot::{boot_info, restore_info, shared_page};
+pub use cpu::{cpu_count, cpu_index, own_root, prepare as prepare_cpus, spin_ticks, start_others};
 pub use fpu::FpuState;
-pub use switch::{KernelStack, ThreadRegisters, switch};
+pub use switch::{KernelStack, ThreadRegisters, switch, switch_to_idle};
 
 use crate::errno::{Errno, Result};
 use crate::syscalls::args::UserPtr;
@@ -26,8 +28,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use sprout_abi::boot::mode;
 use sprout_abi::hypercall::Request;
 use sprout_abi::layout::{
-    DIRECT_MAP_BASE, DOORBELL_PORT, HYPERCALL_PAGE_GPA, IMAGE_BASE, IMAGE_STRIDE, KERNEL_BASE,
-    USER_END,
+    DIRECT_MAP_BASE, DOORBELL_PORT, IMAGE_BASE, IMAGE_STRIDE, KERNEL_BASE, USER_END,
+    hypercall_slot_gpa,
 };
 
 static MODE: AtomicU32 = AtomicU32::new(mode::UNKNOWN);
@@ -96,7 +98,9 @@ pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
 /// # Panics
 /// When `va` is neither: the sentry never passes user addresses here.
 pub fn kernel_gpa(va: u64) -> u64 {
-    if va >= KERNEL_BASE {
+    if tables::TABLES_RANGE.contains(&va) {
+        tables::local().tables.load(Ordering::Relaxed) + (va - tables::TABLES_RANGE.start)
+    } else if va >= KERNEL_BASE {
         va - KERNEL_BASE
     } else {
         let gpa = va.wrapping_sub(DIRECT_MAP_BASE);
@@ -110,8 +114,9 @@ pub fn kernel_gpa(va: u64) -> u64 {
 
 /// Rings the doorbell with `request`; returns its result.
 pub fn doorbell(request: Request) -> i64 {
-    let page = (DIRECT_MAP_BASE + HYPERCALL_PAGE_GPA) as *mut Request;
-    // SAFETY: the page is reserved for this use (`layout`), one vCPU, no interrupts in the sentry.
+    let gpa = hypercall_slot_gpa(cpu_index());
+    let page = (DIRECT_MAP_BASE + gpa) as *mut Request;
+    // SAFETY: the slot is this vCPU's for this use (`layout`), no interrupts in the sentry.
     // The VMM writes the result and memory the request names before the instruction completes; the
     // asm block is a compiler barrier for memory.
     unsafe {
@@ -119,7 +124,7 @@ pub fn doorbell(request: Request) -> i64 {
         asm!(
             "out dx, eax",
             in("dx") DOORBELL_PORT,
-            in("eax") HYPERCALL_PAGE_GPA as u32,
+            in("eax") gpa as u32,
             options(nostack, preserves_flags)
         );
         page.read_volatile().result

@@ -150,9 +150,10 @@ pub fn set_gs_base(base: u64) {
 /// task, or waiting to be reaped.
 pub fn switch(from: Option<Arc<Task>>, to: Arc<Task>) {
     // References held across the switch would be lost with a stack that never runs again.
-    let (from, to) = (from.map(|task| Arc::as_ptr(&task)), Arc::as_ptr(&to));
+    let pointer = |task: Arc<Task>| Arc::as_ptr(&task);
+    let (from, to) = (from.map(pointer), pointer(to));
     // SAFETY: the scheduler keeps both tasks alive (see above); `to` is not running, so its saved
-    // stack pointer is valid; one vCPU.
+    // stack pointer is valid; the kernel lock keeps other vCPUs away from both.
     unsafe {
         let to = &*to;
         let mut boot_sp = 0;
@@ -169,5 +170,26 @@ pub fn switch(from: Option<Arc<Task>>, to: Arc<Task>) {
         set_gs_base(to.registers.gs_base.load(Ordering::Relaxed));
         tables::set_kernel_stack(to.stack.top());
         switch_stacks(save, to.registers.kernel_sp.load(Ordering::Relaxed));
+    }
+}
+
+/// Leaves `from` without another task to run: this vCPU idles on its boot stack. Returns when
+/// something switches back to `from`.
+pub fn switch_to_idle(from: Arc<Task>) {
+    let from = Arc::as_ptr(&from);
+    // SAFETY: the scheduler keeps the task alive. Nothing is on the boot stack: whoever leaves it
+    // never comes back. It begins with what `switch_stacks` takes off: six registers and where to
+    // go, with the stack aligned as at a call.
+    unsafe {
+        let from = &*from;
+        from.stack.check();
+        from.registers.copy_current_bases();
+        let start = tables::BOOT_STACK_TOP - 16;
+        let entry: unsafe extern "C" fn() -> ! = super::cpu::idle_main;
+        (start as *mut u64).write(entry as *const () as u64);
+        for register in 1..=6 {
+            ((start - 8 * register) as *mut u64).write(0);
+        }
+        switch_stacks(from.registers.kernel_sp.as_ptr(), start - 48);
     }
 }

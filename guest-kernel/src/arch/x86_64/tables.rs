@@ -1,4 +1,4 @@
-//! GDT, TSS, IDTs and per-vCPU scratch space, as constants at fixed addresses.
+//! GDT, TSS, IDTs and per-vCPU data, as constants at fixed addresses.
 //!
 //! Both privilege modes share them but for the IDT. In hardware mode a gate leads to a ring-0 stub
 //! that enters the sentry directly. In ring-3 mode (software KVM emulates ring 0) the stub only
@@ -9,10 +9,14 @@
 
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
-use sprout_abi::layout::{DOORBELL_PORT, selector};
+use core::ops::Range;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use sprout_abi::layout::{DIRECT_MAP_BASE, DOORBELL_PORT, KERNEL_BASE, PAGE_TABLES_GPA, selector};
 
 /// Link address of [`TABLES`]; see `link.ld`.
 const TABLES_BASE: u64 = 0xffff_ffff_8040_0000;
+/// Guest-physical address of the first vCPU's tables.
+const TABLES_GPA: u64 = TABLES_BASE - KERNEL_BASE;
 /// Link address of the stubs; see `link.ld` and `entry.rs`.
 pub const STUBS_BASE: u64 = 0xffff_ffff_8020_0000;
 /// Distance of two stubs.
@@ -76,14 +80,37 @@ struct Pointer {
     base: u64,
 }
 
-/// Everything at [`TABLES_BASE`].
+/// What the sentry knows about the vCPU it runs on.
+#[repr(C)]
+pub struct CpuLocal {
+    /// Its number.
+    pub index: AtomicU32,
+    /// How many there are.
+    pub count: AtomicU32,
+    /// Guest-physical address of the page-table root it uses.
+    pub root: AtomicU64,
+    /// Guest-physical address of its [`Tables`].
+    pub tables: AtomicU64,
+}
+
+/// What every entry into the sentry looks at, in one cache line: an exit to the host leaves little in
+/// the caches.
+#[repr(C, align(64))]
+struct PerCpu {
+    scratch: CpuScratch,
+    local: CpuLocal,
+}
+
+const _: () = assert!(size_of::<PerCpu>() == 64);
+
+/// Everything at [`TABLES_BASE`]. Each vCPU has its own behind the same addresses (see `cpu`).
 #[repr(C, align(4096))]
 struct Tables {
     gdt: [u64; 10],
     gdt_pointer: Pointer,
     idt_bounce_pointer: Pointer,
     idt_hardware_pointer: Pointer,
-    scratch: CpuScratch,
+    cpu: PerCpu,
     bounce: [IretFrame; VECTORS],
     idt_hardware: [Gate; VECTORS],
     idt_bounce: [Gate; VECTORS],
@@ -99,7 +126,7 @@ struct Tables {
 struct Stack<const N: usize>([u8; N]);
 
 struct Shared(UnsafeCell<Tables>);
-// SAFETY: written by the processor and by entry code of the one vCPU only.
+// SAFETY: each vCPU sees its own, which only it and its entry code write.
 unsafe impl Sync for Shared {}
 
 #[used]
@@ -111,7 +138,7 @@ const fn address(offset: usize) -> u64 {
 }
 
 /// Address of [`CpuScratch`].
-pub const SCRATCH: u64 = address(offset_of!(Tables, scratch));
+pub const SCRATCH: u64 = address(offset_of!(Tables, cpu.scratch));
 /// Where an exception frame (error code, RIP, CS, RFLAGS, RSP, SS) always lies.
 pub const EXCEPTION_FRAME: u64 = EXCEPTION_STACK_TOP - 48;
 const EXCEPTION_STACK_TOP: u64 = address(offset_of!(Tables, exception_stack)) + 4096;
@@ -211,12 +238,20 @@ const fn tables() -> Tables {
             limit: VECTORS as u16 * 16 - 1,
             base: address(offset_of!(Tables, idt_hardware)),
         },
-        scratch: CpuScratch {
-            kernel_rsp: BOOT_STACK_TOP,
-            user_rsp: 0,
-            rax: 0,
-            cr2: 0,
-            vector: 0,
+        cpu: PerCpu {
+            scratch: CpuScratch {
+                kernel_rsp: BOOT_STACK_TOP,
+                user_rsp: 0,
+                rax: 0,
+                cr2: 0,
+                vector: 0,
+            },
+            local: CpuLocal {
+                index: AtomicU32::new(0),
+                count: AtomicU32::new(1),
+                root: AtomicU64::new(PAGE_TABLES_GPA),
+                tables: AtomicU64::new(TABLES_GPA),
+            },
         },
         bounce,
         idt_hardware: idt(STUBS_BASE, false),
@@ -236,10 +271,41 @@ const fn tables() -> Tables {
     }
 }
 
+/// The addresses of [`TABLES`]: what differs from vCPU to vCPU.
+pub const TABLES_RANGE: Range<u64> = TABLES_BASE..TABLES_BASE + size_of::<Tables>() as u64;
+
+/// Data of the vCPU this runs on. A task that is switched away can come back on another one.
+pub fn local() -> &'static CpuLocal {
+    // SAFETY: mapped as long as the sentry runs, and all atomics.
+    unsafe { &(*TABLES.0.get()).cpu.local }
+}
+
+/// Makes the copy of this vCPU's tables at guest-physical `tables` that of vCPU `index`, whose own
+/// page-table root is `root`.
+///
+/// # Safety
+/// `tables` must name as much unused RAM as [`TABLES_RANGE`] has.
+pub unsafe fn copy_for(index: u32, tables: u64, root: u64) {
+    let copy = (DIRECT_MAP_BASE + tables) as *mut Tables;
+    // SAFETY: see above; the source is mapped, and what changes in it meanwhile is this stack's.
+    unsafe {
+        core::ptr::copy_nonoverlapping(TABLES.0.get(), copy, 1);
+        // LTR made the descriptor busy, and takes only one that is not.
+        (*copy).gdt[selector::TSS as usize / 8] &= !(2 << 40);
+        (*copy).cpu.scratch.kernel_rsp = BOOT_STACK_TOP;
+        (*copy).cpu.local = CpuLocal {
+            index: AtomicU32::new(index),
+            count: AtomicU32::new(local().count.load(Ordering::Relaxed)),
+            root: AtomicU64::new(root),
+            tables: AtomicU64::new(tables),
+        };
+    }
+}
+
 /// Sets the kernel stack that the next entry from the program uses.
 pub fn set_kernel_stack(top: u64) {
     // SAFETY: a plain store to scratch space that only entry code, not running now, reads.
-    unsafe { (*TABLES.0.get()).scratch.kernel_rsp = top }
+    unsafe { (*TABLES.0.get()).cpu.scratch.kernel_rsp = top }
 }
 
 /// Hardware mode: ring 3 gets no I/O port (the map lies beyond the limit).

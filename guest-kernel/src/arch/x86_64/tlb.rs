@@ -1,15 +1,28 @@
 //! Translation caches. Called after entries were removed or weakened; new or widened entries need
 //! no flush. In ring-3 mode both go through the ring-0 service gate, 5-7 us each.
+//!
+//! Each vCPU has roots of its own (see `cpu`), and knows which one it has loaded.
 
-use super::in_ring3_mode;
+use super::tables::local;
+use super::{in_ring3_mode, own_root};
+use crate::smp;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
-use sprout_abi::layout::PAGE_TABLES_GPA;
+use core::sync::atomic::Ordering;
 
-/// Guest-physical address of the page-table root in use.
-static ROOT: AtomicU64 = AtomicU64::new(PAGE_TABLES_GPA);
+/// Forgets the translations of `pages` of an address space (`None`: of whichever uses them) on every
+/// vCPU that may have them; of more than a few pages, all translations.
+pub fn flush(space: Option<u64>, pages: &[u64]) {
+    pages.iter().for_each(|page| flush_page(*page));
+    smp::shoot_down(space);
+}
 
-/// Forgets the translation of one page.
+/// As [`flush`], all translations.
+pub fn flush_all(space: Option<u64>) {
+    flush_local();
+    smp::shoot_down(space);
+}
+
+/// Forgets the translation of one page on this vCPU.
 pub fn flush_page(va: u64) {
     // SAFETY: forgetting translations is always sound; the service gate clobbers nothing else.
     unsafe {
@@ -21,25 +34,31 @@ pub fn flush_page(va: u64) {
     }
 }
 
-/// Forgets all translations of the program's half.
-pub fn flush_all() {
-    load_root(ROOT.load(Ordering::Relaxed));
+/// Forgets all translations of the program's half on this vCPU.
+pub fn flush_local() {
+    load_root(local().root.load(Ordering::Relaxed));
 }
 
-/// The root in use.
+/// The root in use on this vCPU.
 pub fn root() -> u64 {
-    ROOT.load(Ordering::Relaxed)
+    local().root.load(Ordering::Relaxed)
 }
 
-/// Switches to the address space whose PML4 is at `root`, if it is another one.
-pub fn switch_root(root: u64) {
-    if ROOT.load(Ordering::Relaxed) != root {
+/// Switches this vCPU to `root`, its root of the address space `space`, if it is another one.
+pub fn switch_root(root: u64, space: u64) {
+    if self::root() != root {
+        smp::loaded(space);
         load_root(root);
     }
 }
 
+/// Switches this vCPU to the sentry's own tables, without a program.
+pub fn switch_to_own_root() {
+    switch_root(own_root(smp::this_cpu()), 0);
+}
+
 fn load_root(root: u64) {
-    ROOT.store(root, Ordering::Relaxed);
+    local().root.store(root, Ordering::Relaxed);
     // SAFETY: every root the sentry makes has the kernel's slots of the boot tables, so the code,
     // stack and data in use stay mapped.
     unsafe {

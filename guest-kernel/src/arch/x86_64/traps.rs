@@ -3,6 +3,7 @@
 use super::fpu;
 use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
+use crate::smp;
 use crate::task::signal::{SigInfo, code, number::*};
 use crate::task::{Task, TrapInfo, sched, signal};
 use alloc::sync::Arc;
@@ -17,12 +18,13 @@ fn current() -> Arc<Task> {
 
 /// SYSCALL.
 pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
+    smp::enter();
     let task = current();
     crate::syscalls::dispatch(task.clone(), frame);
     before_return(task, frame);
 }
 
-/// A new task's first moment on its own stack.
+/// A new task's first moment on its own stack, with the kernel lock of who switched to it.
 pub(super) extern "C" fn new_task(frame: &mut TrapFrame) {
     sched::finish_switch();
     before_return(current(), frame);
@@ -30,6 +32,7 @@ pub(super) extern "C" fn new_task(frame: &mut TrapFrame) {
 
 /// An exception or tick that came while the program ran.
 pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, error: u64, cr2: u64) {
+    smp::enter();
     let task = current();
     match vector {
         14 => page_fault(&task, error, cr2),
@@ -135,6 +138,9 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
             sched::yield_current(&task);
             continue;
         }
+        if sched::leave_wrong_cpu(&task) {
+            continue;
+        }
         if task.process().signals.lock().stopped.is_some() {
             signal::wait_while_stopped(&task);
             continue;
@@ -146,6 +152,8 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
             }
         }
         signal::finish_interrupted(frame);
+        drop(task);
+        smp::leave();
         return;
     }
 }

@@ -26,6 +26,8 @@ struct Data {
     mult: u64,
     monotonic_ns: u64,
     realtime_ns: u64,
+    /// Number of vCPUs. Which one this is no register tells on every host.
+    cpus: u64,
 }
 
 global_asm!(
@@ -175,6 +177,8 @@ vdso_time_end:
 
 .balign 16
 vdso_getcpu:
+    cmp qword ptr [rip + DATA + 40], 1
+    jne 3f
     test rdi, rdi
     jz 1f
     mov dword ptr [rdi], 0
@@ -182,6 +186,9 @@ vdso_getcpu:
     jz 2f
     mov dword ptr [rsi], 0
 2:  xor eax, eax
+    ret
+3:  mov eax, 309
+    syscall
     ret
 vdso_getcpu_end:
 
@@ -214,6 +221,7 @@ static DATA: Lock<Data> = Lock::new(
         mult: 0,
         monotonic_ns: 0,
         realtime_ns: 0,
+        cpus: 1,
     },
 );
 
@@ -231,6 +239,7 @@ pub fn update(reading: &ClockReading, mult: u64, realtime_offset: i64) {
         mult,
         monotonic_ns: reading.monotonic_ns,
         realtime_ns: reading.realtime_ns.wrapping_add_signed(realtime_offset),
+        cpus: crate::smp::count() as u64,
     };
     if let Some(pages) = &*PAGES.lock() {
         let changing = Data {

@@ -49,8 +49,8 @@ pub static SYS: FixedTree = FixedTree {
     processes: false,
 };
 
-fn only_cpu() -> Result<Vec<u8>> {
-    Ok(b"0\n".to_vec())
+fn cpu_list() -> Result<Vec<u8>> {
+    Ok((super::render::list(crate::smp::all_cpus()) + "\n").into_bytes())
 }
 
 fn huge_pages_on_advice() -> Result<Vec<u8>> {
@@ -58,9 +58,9 @@ fn huge_pages_on_advice() -> Result<Vec<u8>> {
 }
 
 static SYS_FILES: &[(&str, Content)] = &[
-    ("devices/system/cpu/online", Content::Text(only_cpu)),
-    ("devices/system/cpu/possible", Content::Text(only_cpu)),
-    ("devices/system/cpu/present", Content::Text(only_cpu)),
+    ("devices/system/cpu/online", Content::Text(cpu_list)),
+    ("devices/system/cpu/possible", Content::Text(cpu_list)),
+    ("devices/system/cpu/present", Content::Text(cpu_list)),
     (
         "kernel/mm/transparent_hugepage/enabled",
         Content::Text(huge_pages_on_advice),

@@ -26,7 +26,7 @@ pub fn stat(process: &ProcessInfo, thread: &ThreadInfo, of_thread: bool) -> Vec<
     let rest = format!(
         ") {state} {parent} {group} {session} 0 -1 4194304 0 0 0 0 {utime} 0 {cutime} 0 20 0 \
          {threads} 0 {start} {size} {rss} {rss_limit} 0 0 0 0 0 {pending} {blocked} {ignored} \
-         {caught} 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+         {caught} 0 0 0 17 {cpu} 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
         state = state(process, thread),
         parent = process.parent,
         group = process.group,
@@ -40,6 +40,7 @@ pub fn stat(process: &ProcessInfo, thread: &ThreadInfo, of_thread: bool) -> Vec<
         blocked = thread.blocked,
         ignored = process.ignored,
         caught = process.caught,
+        cpu = thread.cpu,
     );
     out.extend_from_slice(rest.as_bytes());
     out
@@ -62,6 +63,23 @@ pub fn statm(space: &AddressSpace) -> Vec<u8> {
         pages(usage.data + usage.stack),
     );
     text.into_bytes()
+}
+
+/// The numbers of the bits set, as ranges: `0-2,5`.
+pub fn list(mask: u64) -> String {
+    let mut text = String::new();
+    let mut bit = 0;
+    while let Some(rest) = mask.checked_shr(bit).filter(|rest| *rest != 0) {
+        let first = bit + rest.trailing_zeros();
+        let last = first + (mask >> first).trailing_ones() - 1;
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = match first == last {
+            true => write!(text, "{comma}{first}"),
+            false => write!(text, "{comma}{first}-{last}"),
+        };
+        bit = last + 1;
+    }
+    text
 }
 
 /// `status`.
@@ -122,8 +140,8 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
          SigQ:\t0/{all_signals}\nSigPnd:\t{pending:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t\
          {blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t{none:016x}\n\
          CapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{all:016x}\nCapAmb:\t{none:016x}\n\
-         NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t1\n\
-         Cpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0\n\
+         NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{cpus:0digits$x}\n\
+         Cpus_allowed_list:\t{cpu_list}\nMems_allowed:\t1\nMems_allowed_list:\t0\n\
          voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         threads = process.threads,
         pending = thread.pending,
@@ -132,6 +150,9 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
         ignored = process.ignored,
         caught = process.caught,
         none = 0,
+        cpus = thread.allowed_cpus,
+        digits = crate::smp::count().div_ceil(4),
+        cpu_list = list(thread.allowed_cpus),
         all = (1u64 << 41) - 1,
     );
     out.extend_from_slice(text.as_bytes());

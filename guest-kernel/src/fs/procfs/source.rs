@@ -88,6 +88,10 @@ pub struct ThreadInfo {
     pub pending: u64,
     /// Signals blocked.
     pub blocked: u64,
+    /// Bit mask of the processors it may run on.
+    pub allowed_cpus: u64,
+    /// The processor it is on, or 0.
+    pub cpu: usize,
 }
 
 /// The system.
@@ -106,6 +110,8 @@ pub struct SystemInfo {
     pub cpu_ns: u64,
     /// The text of `/proc/cpuinfo`.
     pub cpuinfo: Vec<u8>,
+    /// ns each vCPU ran programs.
+    pub busy_ns: Vec<u64>,
 }
 
 static SOURCE: Lock<Option<&'static dyn ProcSource>> = Lock::new(Rank::Leaf, None);

@@ -109,7 +109,7 @@ fn load_average() -> Result<Vec<u8>> {
     let source = source()?;
     let system = source.system();
     let last = source.processes().last().copied().unwrap_or(1);
-    // One vCPU that is given up when idle: what runs now is all there is to average.
+    // Nobody keeps averages: what runs now is told.
     let text = format!(
         "0.00 0.00 0.00 {}/{} {last}\n",
         system.runnable, system.threads
@@ -161,12 +161,19 @@ fn memory() -> String {
 fn stat() -> Result<Vec<u8>> {
     let system = source()?.system();
     let up = time::monotonic_ns() / NS_PER_TICK;
-    let busy = system.cpu_ns / NS_PER_TICK;
-    let idle = up.saturating_sub(busy);
     let boot = time::realtime_ns().saturating_sub(time::monotonic_ns()) / 1_000_000_000;
-    let text = format!(
-        "cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 {busy} 0 0 {idle} 0 0 0 0 0 0\nintr 0\nctxt 0\n\
-         btime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
+    let line = |name: &str, busy: u64, up: u64| {
+        let idle = up.saturating_sub(busy);
+        format!("{name} {busy} 0 0 {idle} 0 0 0 0 0 0\n")
+    };
+    let cpus = system.busy_ns.len() as u64;
+    let mut text = line("cpu ", system.cpu_ns / NS_PER_TICK, up * cpus);
+    for (cpu, busy) in system.busy_ns.iter().enumerate() {
+        text += &line(&format!("cpu{cpu}"), busy / NS_PER_TICK, up);
+    }
+    let _ = write!(
+        text,
+        "intr 0\nctxt 0\nbtime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
         system.threads, system.runnable
     );
     Ok(text.into_bytes())
@@ -174,7 +181,8 @@ fn stat() -> Result<Vec<u8>> {
 
 fn uptime() -> Result<Vec<u8>> {
     let up = time::monotonic_ns();
-    let idle = up.saturating_sub(source()?.system().cpu_ns);
+    let system = source()?.system();
+    let idle = (up * system.busy_ns.len() as u64).saturating_sub(system.cpu_ns);
     let [up, idle] = [up, idle].map(|ns| {
         let hundredths = ns / 10_000_000;
         format!("{}.{:02}", hundredths / 100, hundredths % 100)

@@ -74,6 +74,8 @@ impl ProcSource for OneProcess {
             cpu_ns: 0,
             pending: 0,
             blocked: 0,
+            allowed_cpus: 1,
+            cpu: 0,
         };
         (pid == 7 && (tid == 7 || tid == 9)).then_some(info)
     }
@@ -93,6 +95,7 @@ impl ProcSource for OneProcess {
             runnable: 1,
             cpu_ns: 0,
             cpuinfo: b"processor\t: 0\n".to_vec(),
+            busy_ns: vec![20_000_000, 30_000_000],
         }
     }
 }
@@ -238,4 +241,12 @@ fn system_texts_have_the_forms_programs_parse() {
         "0\n"
     );
     assert_eq!(find_in(&sys, "fs/cgroup").err(), Some(Errno::ENOENT));
+}
+
+#[test]
+fn processors_are_listed_as_ranges() {
+    assert_eq!(super::render::list(1), "0");
+    assert_eq!(super::render::list(0b1_0110_0111), "0-2,5-6,8");
+    assert_eq!(super::render::list(u64::MAX), "0-63");
+    assert_eq!(super::render::list(0), "");
 }

@@ -6,6 +6,7 @@ use crate::syscalls::misc;
 use crate::task::signal::{SIG_DFL, SIG_IGN};
 use crate::task::{Process, RunState, Task, process, sched};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -44,6 +45,8 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
         cpu_ns: process.cpu_time_ns(),
         pending: 0,
         blocked: 0,
+        allowed_cpus: crate::smp::all_cpus(),
+        cpu: 0,
     })
 }
 
@@ -125,6 +128,8 @@ impl ProcSource for ProcessTable {
             cpu_ns,
             pending,
             blocked,
+            allowed_cpus: task.affinity() & crate::smp::all_cpus(),
+            cpu: task.cpu().unwrap_or(0),
         })
     }
 
@@ -152,14 +157,19 @@ impl ProcSource for ProcessTable {
             .flat_map(|process| process.tasks())
             .collect();
         let runs = |task: &&Arc<Task>| task.state() == RunState::Runnable;
+        let cpu_ns = processes.iter().map(|process| process.cpu_time_ns()).sum();
         SystemInfo {
             release: misc::RELEASE,
             version: misc::VERSION,
             host_name: misc::host_name(),
             threads: tasks.len(),
             runnable: tasks.iter().filter(runs).count(),
-            cpu_ns: processes.iter().map(|process| process.cpu_time_ns()).sum(),
-            cpuinfo: crate::arch::cpu_information(crate::time::tsc_khz()),
+            cpu_ns,
+            cpuinfo: crate::arch::cpu_information(crate::time::tsc_khz(), crate::smp::count()),
+            busy_ns: match crate::smp::count() {
+                1 => vec![cpu_ns],
+                count => sched::busy_ns()[..count].to_vec(),
+            },
         }
     }
 }

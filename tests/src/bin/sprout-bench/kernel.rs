@@ -10,11 +10,20 @@ use crate::measure::{bench_program, compare, lone_row, median, number, print_cou
 
 /// Medians of one case of `bench/kernel.c`, in the sentry and on plain Linux, in turns.
 fn pair(options: &Options, case: &str) -> Result<(f64, f64)> {
+    pair_with(options, case, 1)
+}
+
+/// As [`pair`], in a guest with `vcpus` vCPUs.
+fn pair_with(options: &Options, case: &str, vcpus: u32) -> Result<(f64, f64)> {
     let program = bench_program("kernel")?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds.min(5) {
         let mut command = sprout::command()?;
-        command.args(["run", "--memory", "512M", "--"]);
+        command.args(["run", "--memory", "512M"]);
+        if vcpus > 1 {
+            command.args(["--vcpus", &vcpus.to_string()]);
+        }
+        command.arg("--");
         ours.push(number(command.arg(&program).arg(case))?);
         peers.push(number(Command::new(&program).arg(case))?);
     }
@@ -72,6 +81,28 @@ pub fn signal(options: &Options) -> Result<()> {
 /// The first touch of 256 MiB of anonymous memory.
 pub fn touch(options: &Options) -> Result<()> {
     in_microseconds(options, "touch", "first touch of 256 MiB, a page")
+}
+
+/// Two threads that only compute, on one vCPU and on two; plain Linux has all processors.
+pub fn parallel(options: &Options) -> Result<()> {
+    for (vcpus, label) in [(1, "1 vCPU"), (2, "2 vCPUs")] {
+        let (ours, peer) = pair_with(options, "parallel", vcpus)?;
+        row(
+            &format!("two threads that compute, a step, {label}"),
+            ours,
+            peer,
+            "ns",
+        );
+    }
+    // What the other vCPU costs where threads only call each other.
+    let (ours, peer) = pair_with(options, "futex", 2)?;
+    row(
+        "futex ping-pong, a round, 2 vCPUs",
+        ours / 1e3,
+        peer / 1e3,
+        "us",
+    );
+    Ok(())
 }
 
 /// A static program from exec to exit.

@@ -1,8 +1,8 @@
 //! `sprout-bench [--rounds N] [--requests N] [NAME...]`: what Sprout costs, each figure beside its
 //! peer on plain Linux, taken in turns in the same run. Figures are medians of wall-clock times.
 //!
-//! Names: `getppid`, `hello`, `threads`, `futex`, `pipe`, `spawn`, `signal`, `touch`, `node`,
-//! `churn`, `restore`, `gateway`; without one, all of them. `SPROUT_PEER_NODE` names the plain
+//! Names: `getppid`, `hello`, `threads`, `futex`, `pipe`, `spawn`, `signal`, `touch`, `parallel`,
+//! `node`, `churn`, `restore`, `gateway`; without one, all of them. `SPROUT_PEER_NODE` names the plain
 //! Linux's Node.
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ struct Options {
 
 type Bench = fn(&Options) -> Result<()>;
 
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("getppid", kernel::getppid),
     ("hello", kernel::hello),
     ("threads", kernel::threads),
@@ -33,6 +33,7 @@ const BENCHES: [(&str, Bench); 12] = [
     ("spawn", kernel::spawn),
     ("signal", kernel::signal),
     ("touch", kernel::touch),
+    ("parallel", kernel::parallel),
     ("node", node::node),
     ("churn", node::churn),
     ("restore", function::restore),
