@@ -216,6 +216,11 @@ impl AddressSpace {
         tlb::switch_root(root, self.id());
     }
 
+    /// Maps ahead what a program that starts will touch of the area around `addr`.
+    pub fn prepare(&self, addr: u64) {
+        self.lock().prepare(addr);
+    }
+
     /// Sets the limits for the calls that follow.
     pub fn set_limits(&self, limits: MemoryLimits) {
         self.lock().limits = limits;

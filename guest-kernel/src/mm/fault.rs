@@ -62,6 +62,10 @@ const ANONYMOUS_WINDOW: Range<u32> = 16..64;
 const COPY_WINDOW: Range<u32> = 1..16;
 /// Areas up to this size (a program's data, as a rule) are copied whole at the first write.
 const COPIED_WHOLE: u64 = 16 * PAGE_SIZE;
+/// Largest area of a file in RAM that is mapped whole when a program starts.
+const PREPARED_FILE: u64 = 512 * PAGE_SIZE;
+/// The same of an image, most of it in large pages.
+const PREPARED_IMAGE: u64 = 256 << 20;
 /// How much of a first anonymous window is filled if the frames have to be zeroed.
 const ZEROED_WINDOW: u64 = 8;
 /// A quarter of RAM stays out of 2 MiB pages that programs did not ask for.
@@ -103,6 +107,25 @@ impl Space {
                     self.fault_file(addr, access, &file)
                 }
             }
+        }
+    }
+
+    /// Maps ahead what a program that starts will touch of the area around `addr`, as far as that
+    /// is cheap: pages of files that are there, and data that is small enough to be copied whole.
+    /// What can't be mapped now comes with its fault.
+    pub fn prepare(&mut self, addr: u64) {
+        let Some(vma) = self.vmas.find(addr) else {
+            return;
+        };
+        let most = match &vma.backing {
+            _ if vma.is_private() && vma.prot.contains(Prot::WRITE) => COPIED_WHOLE,
+            Backing::File { file, .. } if file.image_run().is_some() => PREPARED_IMAGE,
+            Backing::File { .. } => PREPARED_FILE,
+            Backing::Anonymous => 0,
+        };
+        let (start, end) = (vma.start, vma.end);
+        if end - start <= most {
+            self.populate(start, end);
         }
     }
 

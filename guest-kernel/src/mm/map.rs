@@ -492,6 +492,8 @@ impl Space {
         }
         let prot = Prot::READ | Prot::WRITE;
         self.add(old, len, prot, VmaFlags::empty(), Backing::Anonymous);
+        // Who asks for it uses it next; without memory the fault will say so.
+        let _ = self.fault(old, super::Access::Write);
         Ok(())
     }
 }

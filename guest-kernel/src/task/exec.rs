@@ -246,10 +246,12 @@ fn map_segments(space: &AddressSpace, elf: &Elf, file: &OpenFile, bias: u64) -> 
         if file_pages_end > page {
             let offset = segment.offset - (start - page);
             map_fixed(space, page, file_pages_end, prot, Some((&mapping, offset)))?;
+            space.prepare(page);
         }
         let mem_pages_end = (mem_end + 4095) & !4095;
         if mem_pages_end > file_pages_end {
             map_fixed(space, file_pages_end, mem_pages_end, prot, None)?;
+            space.prepare(file_pages_end);
         }
         // The file's bytes after the segment must not show in .bss.
         if write && file_end % 4096 != 0 && mem_end > file_end {
