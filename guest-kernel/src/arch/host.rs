@@ -133,10 +133,12 @@ impl FpuState {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
-    pub fn load(&mut self, bytes: &[u8], _: bool) -> crate::errno::Result<()> {
-        let n = bytes.len().min(self.0.len());
-        self.0[..n].copy_from_slice(&bytes[..n]);
-        Ok(())
+    pub fn load(
+        &mut self,
+        fill: impl FnOnce(&mut [u8], &mut [u8]) -> crate::errno::Result<bool>,
+    ) -> crate::errno::Result<()> {
+        let (legacy, extended) = self.0.split_at_mut(512);
+        fill(legacy, extended).map(drop)
     }
     pub fn components() -> u64 {
         3

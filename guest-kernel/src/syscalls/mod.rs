@@ -21,7 +21,7 @@ use crate::task::{Ctx, Task};
 use alloc::sync::Arc;
 
 /// Runs the system call in `frame` and leaves its result there.
-pub fn dispatch(task: Arc<Task>, frame: &mut TrapFrame) {
+pub fn dispatch(task: Arc<Task>, frame: &mut TrapFrame) -> Arc<Task> {
     counters::count_syscall();
     let ctx = Ctx::new(task);
     let number = frame.number();
@@ -51,4 +51,5 @@ pub fn dispatch(task: Arc<Task>, frame: &mut TrapFrame) {
         Ok(value) => value,
         Err(errno) => errno.to_return(),
     });
+    ctx.into_task()
 }

@@ -32,6 +32,11 @@ impl Ctx {
         }
     }
 
+    /// Ends the call: what is left is the task.
+    pub fn into_task(self) -> Arc<Task> {
+        self.task
+    }
+
     /// The calling thread.
     pub fn task(&self) -> &Arc<Task> {
         &self.task

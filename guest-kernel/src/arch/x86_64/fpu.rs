@@ -4,7 +4,7 @@
 //! system calls run; they are saved only when another task takes over or a signal frame needs them.
 //! Format: Intel SDM volume 1, chapter 13.
 
-use crate::errno::{Errno, Result};
+use crate::errno::Result;
 use alloc::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use core::arch::asm;
 use core::ptr::NonNull;
@@ -109,27 +109,26 @@ impl FpuState {
     }
 
     /// Takes over bytes a program supplied (signal return), made safe for XRSTOR: unknown
-    /// components, compaction and reserved bits are refused.
-    pub fn load(&mut self, bytes: &[u8], with_header: bool) -> Result<()> {
+    /// components, compaction and reserved bits are dropped. `fill` gets the 512 legacy bytes and
+    /// those behind them, and says whether it filled these too, header first.
+    pub fn load(&mut self, fill: impl FnOnce(&mut [u8], &mut [u8]) -> Result<bool>) -> Result<()> {
         let area = self.bytes_mut();
-        let n = bytes.len().min(area.len());
-        if n < HEADER {
-            return Err(Errno::EINVAL);
-        }
-        area[..n].copy_from_slice(&bytes[..n]);
+        let (legacy, extended) = area.split_at_mut(HEADER);
+        let filled = fill(legacy, extended);
+        // Also when it failed: whatever is in the area, XRSTOR must take it.
         let mxcsr = u32::from_le_bytes([area[24], area[25], area[26], area[27]]) & MXCSR_MASK;
         area[MXCSR..MXCSR + 4].copy_from_slice(&mxcsr.to_le_bytes());
-        if with_header && n >= HEADER + 64 {
+        let present = if filled == Ok(true) {
             let mut present = [0; 8];
             present.copy_from_slice(&area[HEADER..HEADER + 8]);
-            let present = u64::from_le_bytes(present) & COMPONENTS.load(Ordering::Relaxed);
-            area[HEADER..HEADER + 8].copy_from_slice(&present.to_le_bytes());
+            u64::from_le_bytes(present) & COMPONENTS.load(Ordering::Relaxed)
         } else {
             // Only x87 and SSE were supplied.
-            area[HEADER..HEADER + 8].copy_from_slice(&3u64.to_le_bytes());
-        }
+            3
+        };
+        area[HEADER..HEADER + 8].copy_from_slice(&present.to_le_bytes());
         area[HEADER + 8..HEADER + 64].fill(0);
-        Ok(())
+        filled.map(drop)
     }
 
     /// XCR0: the components a frame can hold.

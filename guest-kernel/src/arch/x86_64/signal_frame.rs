@@ -204,16 +204,15 @@ pub fn pop(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<Restored> {
     if context.fpstate == 0 {
         fpu.reset();
     } else {
-        let len = fpu.bytes().len();
-        let mut area = alloc::vec![0u8; len];
-        read(context.fpstate, &mut area[..512])?;
-        let mut magic = [0; 8];
-        magic.copy_from_slice(&area[SW_RESERVED..SW_RESERVED + 8]);
-        let extended = u64::from_le_bytes(magic) as u32 == FP_XSTATE_MAGIC1;
-        if extended {
-            read(context.fpstate + 512, &mut area[512..])?;
-        }
-        fpu.load(&area, extended)?;
+        fpu.load(|legacy, extended| {
+            read(context.fpstate, legacy)?;
+            let magic = legacy.get(SW_RESERVED..SW_RESERVED + 4);
+            let known = magic == Some(&FP_XSTATE_MAGIC1.to_le_bytes());
+            if known {
+                read(context.fpstate.wrapping_add(512), extended)?;
+            }
+            Ok(known)
+        })?;
     }
     fpu.restore();
     [

@@ -19,8 +19,7 @@ fn current() -> Arc<Task> {
 /// SYSCALL.
 pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
     smp::enter();
-    let task = current();
-    crate::syscalls::dispatch(task.clone(), frame);
+    let task = crate::syscalls::dispatch(current(), frame);
     before_return(task, frame);
 }
 
