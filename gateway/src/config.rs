@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sprout_agent::Limits;
+use sprout_vmm::isolation::Required;
 
 /// Everything the gateway needs to know to run.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub struct Config {
     pub max_request_body: usize,
     /// Largest response a function may give.
     pub response_limits: Limits,
-    /// Refuse snapshots whose sentry has no hardware wall to the program.
-    pub require_hardware_isolation: bool,
+    /// Refuse snapshots with less between the program and its sentry.
+    pub required_isolation: Required,
 }
 
 impl Config {
@@ -50,7 +51,7 @@ impl Config {
             timeout: Duration::from_secs(30),
             max_request_body: 8 << 20,
             response_limits: Limits::default(),
-            require_hardware_isolation: false,
+            required_isolation: Required::Shared,
         }
     }
 

@@ -195,7 +195,7 @@ impl Gateway {
             assign: Assign {
                 seed: Seed {
                     snapshot_dir: function.snapshot_dir.clone(),
-                    require_hardware_isolation: self.config.require_hardware_isolation,
+                    required_isolation: self.config.required_isolation,
                 },
                 request: bytes,
                 strace: false,

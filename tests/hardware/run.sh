@@ -66,10 +66,13 @@ for dir in cases/*; do
         check exits_per_system_call no_exits
         tail -n 1 "$out/text"
     fi
+    isolation=shared
+    [ ! -e "$dir/needs-wall" ] || isolation=strict
     run_case() {
         set --
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
-        timeout -s KILL 60 ./sprout run --memory 64M --vcpus "$(cat "$dir/vcpus")" -- "programs/$program" "$@" \
+        timeout -s KILL 60 ./sprout run --memory 64M --vcpus "$(cat "$dir/vcpus")" \
+            --sentry-isolation $isolation -- "programs/$program" "$@" \
             >"$out/stdout" 2>"$out/stderr" </dev/null
     }
     run_case

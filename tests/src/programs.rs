@@ -33,11 +33,15 @@ pub struct Case {
     pub args: Vec<String>,
     /// How many vCPUs its virtual machine has.
     pub vcpus: u32,
+    /// Whether it looks for a wall between program and sentry.
+    pub needs_wall: bool,
 }
 
 /// Reads the programs' sources and lists all cases, sorted. A line `// case NAME: ARG...` in a
 /// source declares one; a program without such a line is run once, without arguments. A line
 /// `// vcpus: N...` adds to each case one more for each number: `NAME@N`, in a machine with N vCPUs.
+/// `// needs wall` says that it expects to be kept from the sentry's memory, as in hardware mode or
+/// with `--sentry-isolation=strict`.
 pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let entries =
@@ -60,6 +64,10 @@ pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+fn needs_wall(source: &str) -> bool {
+    source.lines().any(|line| line == "// needs wall")
+}
+
 fn declared_cases(program: &str, source: &str) -> Vec<Case> {
     let directives = |name: &'static str| {
         let lines = source.lines().filter_map(|line| line.strip_prefix("// "));
@@ -72,6 +80,7 @@ fn declared_cases(program: &str, source: &str) -> Vec<Case> {
             program: program.to_owned(),
             args: args.split_whitespace().map(str::to_owned).collect(),
             vcpus: 1,
+            needs_wall: needs_wall(source),
         })
         .collect();
     if cases.is_empty() {
@@ -80,6 +89,7 @@ fn declared_cases(program: &str, source: &str) -> Vec<Case> {
             program: program.to_owned(),
             args: Vec::new(),
             vcpus: 1,
+            needs_wall: needs_wall(source),
         });
     }
     let more: Vec<u32> = directives("vcpus:")
@@ -155,6 +165,7 @@ mod tests {
             "p",
             "// About.\n// case a: one two\n// case b:\nint main;\n",
         );
+        assert!(cases.iter().all(|case| !case.needs_wall));
         let shown: Vec<_> = cases
             .iter()
             .map(|c| (c.name.as_str(), c.args.len()))

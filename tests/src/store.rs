@@ -69,15 +69,18 @@ impl Store {
 
     /// Deploys `tests/functions/NAME` under its name.
     pub fn deploy(&self, name: &str) -> Result<()> {
-        self.deploy_with(name, &[])
+        self.deploy_as(name, name, &[])
     }
 
-    /// As [`Store::deploy`], with further `arguments` of `sprout deploy`.
-    pub fn deploy_with(&self, name: &str, arguments: &[&str]) -> Result<()> {
-        let source = source_dir().join("functions").join(name);
+    /// Deploys `tests/functions/SOURCE` under `name`, with further arguments.
+    pub fn deploy_as(&self, source: &str, name: &str, args: &[&str]) -> Result<()> {
+        let source = source_dir().join("functions").join(source);
         let mut command = self.sprout()?;
-        command.arg("deploy").arg(&source).args(["--name", name]);
-        command.args(arguments);
+        command
+            .arg("deploy")
+            .arg(&source)
+            .args(["--name", name])
+            .args(args);
         let deployed = run(&mut command, DEPLOY_DEADLINE)?;
         ensure!(
             deployed.status == Some(0),

@@ -1,5 +1,7 @@
 //! Every program of `tests/programs` natively and in the sentry: standard output, standard error
-//! and exit status must be the same.
+//! and exit status must be the same. Each runs in the sentry twice, with it and the program on
+//! shared page tables and on separate ones (`strict/NAME`; where the host has hardware
+//! virtualization, these are the same).
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -38,20 +40,30 @@ fn trials(only_list: bool) -> Result<Vec<Trial>> {
     if !only_list {
         programs::build(&sources, &out, &cases)?;
     }
-    Ok(cases
-        .into_iter()
-        .map(|case| {
-            let reason = expectations.reason(&case.name).map(str::to_owned);
-            let out = out.clone();
-            Trial::test(case.name.clone(), move || {
-                check(&case, &out, reason.as_deref())
-            })
+    let trial = |case: &Case, isolation: &'static str, name: String| {
+        let reason = expectations.reason(&case.name).map(str::to_owned);
+        let (case, out) = (case.clone(), out.clone());
+        Trial::test(name, move || {
+            check(&case, &out, isolation, reason.as_deref())
         })
-        .collect())
+    };
+    let shared = cases
+        .iter()
+        .filter(|case| !case.needs_wall)
+        .map(|case| trial(case, "shared", case.name.clone()));
+    let strict = cases
+        .iter()
+        .map(|case| trial(case, "strict", format!("strict/{}", case.name)));
+    Ok(shared.chain(strict).collect())
 }
 
-fn check(case: &Case, out: &Path, expected_failure: Option<&str>) -> Result<(), Failed> {
-    let difference = compare(case, out).map_err(|error| format!("{error:#}"))?;
+fn check(
+    case: &Case,
+    out: &Path,
+    isolation: &str,
+    expected_failure: Option<&str>,
+) -> Result<(), Failed> {
+    let difference = compare(case, out, isolation).map_err(|error| format!("{error:#}"))?;
     match (difference, expected_failure) {
         (None, None) | (Some(_), Some(_)) => Ok(()),
         (Some(difference), None) => Err(difference.into()),
@@ -63,11 +75,11 @@ fn check(case: &Case, out: &Path, expected_failure: Option<&str>) -> Result<(), 
 }
 
 /// How the sentry's run differs from Linux's, if it does.
-fn compare(case: &Case, out: &Path) -> Result<Option<String>> {
+fn compare(case: &Case, out: &Path, isolation: &str) -> Result<Option<String>> {
     sprout::kvm()?;
     let program = programs::binary(out, case);
     let native = native(case, &program).context("natively")?;
-    let sentry = in_sentry(case, &program).context("in the sentry")?;
+    let sentry = in_sentry(case, &program, isolation).context("in the sentry")?;
     Ok((!native.looks_like(&sentry)).then(|| describe(&native, &sentry)))
 }
 
@@ -81,7 +93,7 @@ fn native(case: &Case, program: &Path) -> Result<Outcome> {
     )
 }
 
-fn in_sentry(case: &Case, program: &PathBuf) -> Result<Outcome> {
+fn in_sentry(case: &Case, program: &PathBuf, isolation: &str) -> Result<Outcome> {
     let mut command = sprout::command()?;
     command.arg("run");
     // Another sentry than the built-in one, as one with debug assertions.
@@ -89,7 +101,7 @@ fn in_sentry(case: &Case, program: &PathBuf) -> Result<Outcome> {
         command.arg("--kernel").arg(kernel);
     }
     command
-        .args(["--memory", MEMORY])
+        .args(["--memory", MEMORY, "--sentry-isolation", isolation])
         .args(["--vcpus", &case.vcpus.to_string(), "--"])
         .arg(program)
         .args(&case.args);

@@ -16,6 +16,9 @@ use sprout_tests::store::Store;
 /// The functions of `tests/functions`.
 const FUNCTIONS: [&str; 7] = ["hello", "echo", "crash", "slow", "unique", "throw", "state"];
 
+/// `hello` with its sentry on page tables of its own.
+const STRICT: &str = "hello-strict";
+
 /// The gateway's time limit for a request in these tests.
 const TIMEOUT: &str = "10s";
 
@@ -54,6 +57,11 @@ const TESTS: &[(&str, Test)] = &[
     ("worker_threads_run_on_two_vcpus", parallel),
     ("concurrent_requests_each_get_their_own_answer", concurrent),
     ("metrics_count_requests", metrics),
+    ("a_function_in_strict_isolation_answers", strict),
+    (
+        "a_gateway_that_requires_strict_isolation_refuses_less",
+        strict_required,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -99,7 +107,8 @@ fn start() -> Result<Running> {
     for function in FUNCTIONS {
         store.deploy(function)?;
     }
-    store.deploy_with("parallel", &["--vcpus", "2"])?;
+    store.deploy_as("parallel", "parallel", &["--vcpus", "2"])?;
+    store.deploy_as("hello", STRICT, &["--sentry-isolation=strict"])?;
     Ok(Mutex::new(Some(Arc::new(Gateway::start(
         &store,
         &["--timeout", TIMEOUT],
@@ -441,5 +450,41 @@ fn metrics(gateway: &Gateway) -> Result<()> {
         page.trim_end().ends_with("# EOF"),
         "not in the OpenMetrics format:\n{page}"
     );
+    Ok(())
+}
+
+/// How the sentry of a deployed function runs, as its snapshot says.
+fn mode_of(function: &str) -> Result<String> {
+    let store = Store::of_tests();
+    let snapshot = store.snapshot_of(function)?;
+    let name = snapshot.file_name().and_then(|name| name.to_str());
+    let name = name.context("the snapshot has no name")?;
+    let shown = store.run(&["snapshot", "inspect", name], Duration::from_secs(30))?;
+    let manifest: Value = serde_json::from_slice(&shown.stdout)?;
+    let mode = manifest["privilege_mode"].as_str();
+    Ok(mode.context("the manifest names no mode")?.to_owned())
+}
+
+fn strict(gateway: &Gateway) -> Result<()> {
+    let mode = mode_of(STRICT)?;
+    ensure!(mode == "ring3-strict" || mode == "hardware", "{mode}");
+    for name in ["one", "two"] {
+        let text = expect(gateway, &format!("/f/{STRICT}?name={name}"), 200)?;
+        ensure!(text.contains(name), "{text}");
+    }
+    Ok(())
+}
+
+fn strict_required(_: &Gateway) -> Result<()> {
+    let args = ["--workers", "1", "--require-strict-isolation"];
+    let gateway = Gateway::start(&Store::of_tests(), &args)?;
+    expect(&gateway, &format!("/f/{STRICT}"), 200)?;
+    if mode_of("hello")? == "hardware" {
+        expect(&gateway, "/f/hello", 200)?;
+    } else {
+        expect(&gateway, "/f/hello", 502)?;
+        let log = gateway.log();
+        ensure!(log.contains("strict isolation is required"), "{log}");
+    }
     Ok(())
 }

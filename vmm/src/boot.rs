@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use sprout_abi::ABI_VERSION;
-use sprout_abi::boot::{BOOT_MAGIC, BlobRange, BootInfo, ImageSlot, MAX_IMAGES};
+use sprout_abi::boot::{BOOT_MAGIC, BlobRange, BootInfo, ImageSlot, MAX_IMAGES, boot_flags};
 use sprout_abi::layout::{BOOT_BLOB_GPA, BOOT_BLOB_MAX, BOOT_INFO_GPA, PAGE_SIZE, PAGE_TABLES_GPA};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -102,7 +102,9 @@ impl Shell {
             .iter()
             .map(|image| image.mount.clone())
             .collect();
-        Ok(Vm::new(self, memory, clock, mounts))
+        let mut vm = Vm::new(self, memory, clock, mounts);
+        vm.strict = config.flags & boot_flags::STRICT != 0;
+        Ok(vm)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod cpuid;
 pub mod host;
 pub mod hypercall;
+pub mod isolation;
 pub mod kernel;
 mod kick;
 mod mapping;

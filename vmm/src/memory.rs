@@ -298,7 +298,7 @@ impl GuestMemory {
         }
     }
 
-    /// The privilege mode the sentry reported.
+    /// The privilege mode the sentry reported; anything, where programs can write it.
     pub fn privilege_mode(&self) -> u32 {
         self.shared().privilege_mode.load(Ordering::Relaxed)
     }

@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::FromRawFd;
 
+use sprout_abi::boot::boot_flags;
 use sprout_abi::layout::HUGE_PAGE_SIZE;
 
 use crate::backend::buffered::Buffered;
 use crate::boot::{BootConfig, Program};
+use crate::isolation::PrivilegeMode;
 use crate::kernel::Kernel;
 use crate::memory::MIN_RAM;
 use crate::shell::Shell;
-use crate::snapshot::manifest::PrivilegeMode;
 use crate::vm::{Stop, VmError};
 
 /// Memory of the probe: more than the least, since a debug build of the sentry is larger.
@@ -25,8 +26,8 @@ const BASE: u64 = 0x40_0000;
 /// ELF header and one program header.
 const HEADERS: u64 = 64 + 56;
 
-/// Boots the sentry; the mode it found and the host's KVM as seen from outside must agree.
-pub fn privilege_mode(kernel: &Kernel) -> Result<PrivilegeMode, VmError> {
+/// Boots the sentry, asked to keep page tables of its own if `strict`; says how it runs.
+pub fn privilege_mode(kernel: &Kernel, strict: bool) -> Result<PrivilegeMode, VmError> {
     let file = program_file().map_err(VmError::io("make the probe's program"))?;
     let program = Program {
         path: b"/probe".to_vec(),
@@ -42,7 +43,7 @@ pub fn privilege_mode(kernel: &Kernel) -> Result<PrivilegeMode, VmError> {
         ram_size: MEMORY,
         images: vec![],
         program,
-        flags: 0,
+        flags: if strict { boot_flags::STRICT } else { 0 },
         strace: "all".into(),
         hostname,
     };
@@ -60,8 +61,7 @@ pub fn privilege_mode(kernel: &Kernel) -> Result<PrivilegeMode, VmError> {
         Stop::Panicked(report) => return Err(broken(report)),
         other => return Err(broken(format!("the probe ended with {other:?}"))),
     }
-    PrivilegeMode::from_abi(vm.memory().privilege_mode())
-        .ok_or_else(|| broken("the sentry did not say how it runs".into()))
+    Ok(vm.privilege_mode())
 }
 
 fn program_file() -> io::Result<File> {

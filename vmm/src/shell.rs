@@ -8,8 +8,8 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use crate::clock::Tsc;
 use crate::cpuid::{self, Features};
 use crate::host;
+use crate::isolation::PrivilegeMode;
 use crate::memory::GuestMemory;
-use crate::snapshot::manifest::PrivilegeMode;
 use crate::vcpu;
 use crate::vm::VmError;
 use sprout_abi::layout::MAX_VCPUS;
@@ -105,13 +105,14 @@ impl Shell {
         self.tsc.khz
     }
 
-    /// The privilege mode the sentry will find. It decides by behaviour; from outside, software
-    /// KVM shows by a CPUID table that lacks what the processor has.
-    pub fn expected_mode(&self) -> PrivilegeMode {
-        if self.software {
-            PrivilegeMode::Ring3
-        } else {
-            PrivilegeMode::Hardware
+    /// The privilege mode the sentry will find, `strict` if it is asked to keep page tables of its
+    /// own. It decides by behaviour; from outside, software KVM shows by a CPUID table that lacks
+    /// what the processor has.
+    pub fn expected_mode(&self, strict: bool) -> PrivilegeMode {
+        match (self.software, strict) {
+            (false, _) => PrivilegeMode::Hardware,
+            (true, false) => PrivilegeMode::Ring3,
+            (true, true) => PrivilegeMode::Ring3Strict,
         }
     }
 

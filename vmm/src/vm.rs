@@ -11,6 +11,7 @@ use crate::boot::BootError;
 use crate::clock::GuestClock;
 use crate::host::HostError;
 use crate::hypercall::Wait;
+use crate::isolation::PrivilegeMode;
 use crate::kernel::{Kernel, KernelError};
 use crate::memory::{GuestMemory, MemoryError};
 use crate::shell::Shell;
@@ -137,6 +138,8 @@ pub struct Vm {
     pub(crate) mounts: Vec<String>,
     /// How often this guest's line was restored.
     pub(crate) generation: u64,
+    /// Whether the sentry was asked to keep page tables of its own.
+    pub(crate) strict: bool,
     /// Build id of the sentry in a restored guest.
     pub(crate) sentry: Option<String>,
 }
@@ -157,6 +160,7 @@ impl Vm {
             started: false,
             mounts,
             generation: 0,
+            strict: false,
             sentry: None,
         }
     }
@@ -164,6 +168,15 @@ impl Vm {
     /// Guest memory.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// How the sentry runs: what it reported, but not more than can be here. Beside the sentry, a
+    /// program can write the page it reports on.
+    pub fn privilege_mode(&self) -> PrivilegeMode {
+        let reported = PrivilegeMode::from_abi(self.memory.privilege_mode());
+        self.shell
+            .expected_mode(self.strict)
+            .min(reported.unwrap_or(PrivilegeMode::Ring3))
     }
 
     /// Ends the VM; what is left is the open device, for another one.

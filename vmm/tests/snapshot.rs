@@ -11,6 +11,7 @@ use sprout_abi::ABI_VERSION;
 use sprout_abi::hypercall::{event, number, wait_flags};
 use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
 use sprout_vmm::backend::buffered::Buffered;
+use sprout_vmm::isolation::Required;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::manifest::FORMAT_VERSION;
@@ -280,7 +281,7 @@ fn a_worker_serves_one_request() {
         );
         let seed = Seed {
             snapshot_dir: target.clone(),
-            require_hardware_isolation: false,
+            required_isolation: Required::Shared,
         };
         if prepare {
             protocol::send(&gateway, &ToWorker::Prepare(seed.clone())).unwrap();
@@ -323,7 +324,7 @@ fn a_worker_reports_a_seed_it_can_not_use() {
     );
     let seed = Seed {
         snapshot_dir: "/no/such/seed".into(),
-        require_hardware_isolation: false,
+        required_isolation: Required::Shared,
     };
     let assign = Assign {
         seed,

@@ -110,6 +110,7 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::job::Reply;
+    use sprout_vmm::isolation::Required;
     use sprout_vmm::worker::protocol::Assign;
     use std::time::Duration;
     use tokio::sync::mpsc;
@@ -117,7 +118,7 @@ mod tests {
     fn seed(name: &str) -> Seed {
         Seed {
             snapshot_dir: name.into(),
-            require_hardware_isolation: false,
+            required_isolation: Required::Shared,
         }
     }
 

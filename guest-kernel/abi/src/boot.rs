@@ -20,6 +20,9 @@ pub mod boot_flags {
     pub const TTY2: u64 = 1 << 4;
     /// A request channel is attached (`/dev/sprout` exists).
     pub const CHANNEL: u64 = 1 << 5;
+    /// Where the sentry has to run in ring 3, it keeps page tables of its own (see
+    /// [`super::mode::RING3_STRICT`]). In ring 0 it is walled off anyway.
+    pub const STRICT: u64 = 1 << 6;
 }
 
 /// One file handed to the guest without an image (`sprout run ./static-program`), already in RAM.
@@ -160,8 +163,10 @@ pub mod mode {
     pub const UNKNOWN: u32 = 0;
     /// The sentry runs in ring 0.
     pub const HARDWARE: u32 = 1;
-    /// The sentry runs in ring 3 (software KVM).
+    /// The sentry runs in ring 3 (software KVM), mapped beside the program.
     pub const RING3: u32 = 2;
+    /// The sentry runs in ring 3 on page tables of its own; the program's do not let it in.
+    pub const RING3_STRICT: u32 = 3;
 }
 
 const _: () = {

@@ -26,6 +26,11 @@ pub fn own_root(_: usize) -> u64 {
     sprout_abi::layout::PAGE_TABLES_GPA
 }
 
+/// No privilege mode, so not the strict one.
+pub fn is_strict() -> bool {
+    false
+}
+
 pub fn spin_ticks(ns: u64) -> u64 {
     ns
 }

@@ -7,7 +7,7 @@
 use super::frame;
 use super::phys::phys_to_ptr;
 use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index, span};
-use crate::arch::{own_root, tlb};
+use crate::arch::{is_strict, own_root, tlb};
 use crate::errno::{Errno, Result};
 use crate::smp;
 use alloc::boxed::Box;
@@ -133,11 +133,17 @@ impl PageTable {
         Ok(tables)
     }
 
-    /// A root for vCPU `cpu`: the kernel's half is as in the sentry's own tables.
+    /// A root for vCPU `cpu`: the kernel's half is as in the sentry's own tables, but that in strict
+    /// mode only ring 0 has access to it here.
     fn make_root(cpu: usize) -> Result<u64> {
         let root = Table::make()?;
         for slot in KERNEL_PML4_SLOTS {
-            Table::at(root).set(slot, Table::at(own_root(cpu)).get(slot));
+            let entry = Table::at(own_root(cpu)).get(slot);
+            let entry = match is_strict() {
+                true => entry.supervisor(),
+                false => entry,
+            };
+            Table::at(root).set(slot, entry);
         }
         Ok(root)
     }

@@ -86,6 +86,9 @@ fn record(case: &Case, program: &Path, cases: &Path, known_failure: Option<&str>
     fs::write(dir.join("stdout"), outcome.stdout)?;
     fs::write(dir.join("stderr"), outcome.stderr)?;
     fs::write(dir.join("status"), status.to_string())?;
+    if case.needs_wall {
+        fs::write(dir.join("needs-wall"), "")?;
+    }
     if let Some(reason) = known_failure {
         fs::write(dir.join("expected-fail"), reason)?;
     }

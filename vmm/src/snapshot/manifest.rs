@@ -6,43 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sprout_abi::ABI_VERSION;
-use sprout_abi::boot::mode;
 
 use super::{MANIFEST_FILE, SnapshotError, read_bounded};
 use crate::cpuid::Features;
+use crate::isolation::PrivilegeMode;
 
 /// Version of the directory's format.
 pub const FORMAT_VERSION: u32 = 2;
-
-/// How the sentry runs (see the two privilege modes in ARCHITECTURE.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PrivilegeMode {
-    /// Ring 0 on supervisor pages: a hardware wall between program and sentry.
-    Hardware,
-    /// Ring 3 beside the program, on software KVM: the VM boundary is the only wall.
-    Ring3,
-}
-
-impl PrivilegeMode {
-    /// From the value in the shared page.
-    pub fn from_abi(value: u32) -> Option<Self> {
-        match value {
-            mode::HARDWARE => Some(Self::Hardware),
-            mode::RING3 => Some(Self::Ring3),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for PrivilegeMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Hardware => "hardware mode (sentry in ring 0)",
-            Self::Ring3 => "ring-3 mode (software KVM)",
-        })
-    }
-}
 
 /// Size and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

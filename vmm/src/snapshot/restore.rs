@@ -13,6 +13,7 @@ use vm_memory::{Bytes, GuestAddress};
 use super::{Snapshot, SnapshotError};
 use crate::clock::GuestClock;
 use crate::hypercall;
+use crate::isolation::PrivilegeMode;
 use crate::memory::{GuestMemory, Image, Wire};
 use crate::shell::Shell;
 use crate::vm::{Vm, VmError};
@@ -71,6 +72,7 @@ impl Shell {
         vm.waiting = waits;
         vm.started = true;
         vm.generation = manifest.generation;
+        vm.strict = manifest.privilege_mode == PrivilegeMode::Ring3Strict;
         vm.sentry = Some(manifest.sentry.clone());
         Ok(vm)
     }
@@ -84,11 +86,12 @@ impl Shell {
                 reason,
             })
         };
-        let here = self.expected_mode();
-        if manifest.privilege_mode != here {
+        let mode = manifest.privilege_mode;
+        // Which of the two it is where ring 0 is emulated, the guest brings along.
+        let here = self.expected_mode(mode == PrivilegeMode::Ring3Strict);
+        if mode != here {
             return incompatible(format!(
-                "it was made in {}, and this host gives {here}; make it again here",
-                manifest.privilege_mode
+                "it was made in {mode}, and this host gives {here}; make it again here"
             ));
         }
         let missing = manifest.features.missing_from(&self.features());

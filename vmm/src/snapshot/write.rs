@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sprout_abi::ABI_VERSION;
 use sprout_abi::hypercall::{event, wait_flags};
 
-use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part, PrivilegeMode};
+use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part};
 use super::staging::Staging;
 use super::state::State;
 use super::working_set::{self, Touched, WorkingSet};
@@ -161,8 +161,7 @@ impl Vm {
                 })
             })
             .collect::<Result<Vec<_>, SnapshotError>>()?;
-        let privilege_mode = PrivilegeMode::from_abi(self.memory.privilege_mode())
-            .unwrap_or_else(|| self.shell.expected_mode());
+        let privilege_mode = self.privilege_mode();
 
         let memory_path = staging.path().join(MEMORY_FILE);
         let memory = memory_file::write(&memory_path, self.ram_content())?;

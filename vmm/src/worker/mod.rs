@@ -15,7 +15,6 @@ use self::backend::Channel;
 use self::protocol::{Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker};
 use crate::kernel::Kernel;
 use crate::shell::Shell;
-use crate::snapshot::manifest::PrivilegeMode;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::vm::{Stop, Vm, VmError};
 
@@ -95,14 +94,9 @@ impl Guest {
         };
         let snapshot = Snapshot::open(&seed.snapshot_dir)?;
         let manifest = snapshot.manifest();
-        if seed.require_hardware_isolation && manifest.privilege_mode == PrivilegeMode::Ring3 {
-            return Err(SnapshotError::Incompatible {
-                path: seed.snapshot_dir,
-                reason: "hardware isolation is required and its sentry runs in ring 3; use a host \
-                         with hardware virtualization"
-                    .into(),
-            }
-            .into());
+        if let Err(reason) = manifest.privilege_mode.check(seed.required_isolation) {
+            let path = seed.snapshot_dir;
+            return Err(SnapshotError::Incompatible { path, reason }.into());
         }
         let vm = shell.prepare(&snapshot)?;
         Ok(Box::new(Prepared {

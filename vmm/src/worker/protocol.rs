@@ -20,6 +20,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::isolation::Required;
+
 /// Longest message in bytes: request bodies travel in one message.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
@@ -37,8 +39,8 @@ pub enum ToWorker {
 pub struct Seed {
     /// The snapshot's directory, verified by the gateway when it was registered.
     pub snapshot_dir: PathBuf,
-    /// Refuse a snapshot whose sentry runs in ring 3 (no hardware wall inside the VM).
-    pub require_hardware_isolation: bool,
+    /// Refuse a snapshot with less between its program and its sentry.
+    pub required_isolation: Required,
 }
 
 /// One request for one instance.
@@ -249,7 +251,7 @@ mod tests {
     fn assign() -> ToWorker {
         let seed = Seed {
             snapshot_dir: "/s/hello".into(),
-            require_hardware_isolation: false,
+            required_isolation: Required::Shared,
         };
         ToWorker::Assign(Assign {
             seed,

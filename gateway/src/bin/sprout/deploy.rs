@@ -21,6 +21,7 @@ use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::vm::{Stop, Vm};
 
 use crate::guest::{parse_size, parse_vcpus};
+use crate::isolation::Isolation;
 
 /// What Node is told: the agent's entry point, and that V8 needs no more helper threads than the
 /// guest has vCPUs (it would start four).
@@ -57,6 +58,8 @@ pub struct Args {
     /// Sentry to boot instead of the built-in one
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Print each system call of the guest to standard error
     #[arg(long)]
     strace: bool,
@@ -172,7 +175,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         vcpus: args.vcpus,
         images,
         program,
-        flags: boot_flags::CHANNEL | strace,
+        flags: boot_flags::CHANNEL | strace | args.isolation.flags(),
         strace: "all".into(),
         hostname: args.name.clone(),
     };

@@ -6,18 +6,19 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use sprout_vmm::host::{self, HostError};
+use sprout_vmm::isolation::{PrivilegeMode, Required};
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
-use sprout_vmm::snapshot::manifest::PrivilegeMode;
 use sprout_vmm::vm::VmError;
 use sprout_vmm::{cpuid, probe};
+
+use crate::isolation::Requirement;
 
 /// Arguments of `sprout doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Fail unless the guest kernel has a hardware wall to the program
-    #[arg(long)]
-    require_hardware_isolation: bool,
+    #[command(flatten)]
+    requirement: Requirement,
     /// Print the checks as JSON
     #[arg(long)]
     json: bool,
@@ -83,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             ));
             checks.extend(processor(&shell));
             drop(shell);
-            checks.push(isolation(args.require_hardware_isolation));
+            checks.push(isolation(args.requirement.required()));
         }
         Err(error) => checks.push(unusable_kvm(&error)),
     }
@@ -184,35 +185,52 @@ fn missing_kvm(cpuinfo: &str, loaded: impl Fn(&str) -> bool) -> String {
     }
 }
 
-/// Whether there is a hardware wall inside the VM.
-fn isolation(required: bool) -> Check {
-    let mode = Kernel::embedded()
+/// Which walls there are inside the VM, and whether they are enough.
+fn isolation(required: Required) -> Check {
+    let best = Kernel::embedded()
         .map_err(VmError::from)
-        .and_then(|kernel| probe::privilege_mode(&kernel));
-    match mode {
-        Ok(PrivilegeMode::Hardware) => Check::ok(
-            "isolation",
-            "hardware mode. Two walls: the VM around the guest, and ring 0 around the guest kernel",
-        ),
-        Ok(PrivilegeMode::Ring3) => Check::bad(
-            "isolation",
-            if required {
-                Grade::Problem
-            } else {
-                Grade::Warning
-            },
-            "ring-3 mode (software KVM). One wall: the VM around the guest. Inside, nothing keeps \
-             a program from changing its guest kernel",
-            "use a host with hardware virtualization for the second wall; `sprout serve \
-             --require-hardware-isolation` refuses this one",
-        ),
-        Err(error) => Check::bad(
-            "isolation",
-            Grade::Problem,
-            format!("the guest kernel does not run here: {error}"),
-            "please report this, with `sprout --version` and the output of `lscpu`",
-        ),
-    }
+        .and_then(|kernel| probe::privilege_mode(&kernel, true));
+    let best = match best {
+        Ok(best) => best,
+        Err(error) => {
+            return Check::bad(
+                "isolation",
+                Grade::Problem,
+                format!("the guest kernel does not run here: {error}"),
+                "please report this, with `sprout --version` and the output of `lscpu`",
+            );
+        }
+    };
+    let finding = match best {
+        PrivilegeMode::Hardware => {
+            return Check::ok(
+                "isolation",
+                "hardware mode. Two walls: the VM around the guest, and ring 0 around the guest \
+                 kernel",
+            );
+        }
+        PrivilegeMode::Ring3Strict => {
+            "ring-3 mode (software KVM). One wall: the VM around the guest. Inside, nothing keeps a \
+             program from changing its guest kernel (--sentry-isolation=shared, the default), \
+             unless it is given page tables of its own (--sentry-isolation=strict, at about ten \
+             times the price of a system call)"
+        }
+        PrivilegeMode::Ring3 => {
+            "ring-3 mode (software KVM), and strict isolation was refused. One wall: the VM around \
+             the guest. Inside, nothing keeps a program from changing its guest kernel"
+        }
+    };
+    Check::bad(
+        "isolation",
+        if best.check(required).is_err() {
+            Grade::Problem
+        } else {
+            Grade::Warning
+        },
+        finding,
+        "use a host with hardware virtualization for the second wall; `sprout serve \
+         --require-hardware-isolation` or `--require-strict-isolation` refuse what has none",
+    )
 }
 
 fn processor(shell: &Shell) -> Vec<Check> {

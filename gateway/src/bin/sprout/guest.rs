@@ -12,6 +12,8 @@ use sprout_vmm::boot::{BootConfig, ImageMount, Program};
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::program;
 
+use crate::isolation::Isolation;
+
 /// Bytes of a page: guest memory is a multiple of it.
 const MEMORY_STEP: u64 = 4096;
 
@@ -40,6 +42,8 @@ pub struct GuestArgs {
     /// Sentry to boot instead of the built-in one
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Program, and its arguments; an image may have one of its own
     #[arg(
         value_name = "PROGRAM",
@@ -116,7 +120,7 @@ impl GuestArgs {
                 env,
                 cwd,
             },
-            flags,
+            flags: flags | self.isolation.flags(),
             strace: "all".into(),
             hostname: "sprout".into(),
         })
@@ -264,6 +268,7 @@ mod tests {
             env: vec!["A=2".into(), "B=".into()],
             cwd: None,
             kernel: None,
+            isolation: Isolation::shared(),
             command: vec![],
         };
         let defaults = ImageConfig {

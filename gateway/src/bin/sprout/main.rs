@@ -5,6 +5,7 @@ mod deploy;
 mod doctor;
 mod guest;
 mod image;
+mod isolation;
 mod restore;
 mod run;
 mod serve;

@@ -13,8 +13,9 @@ use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
-use sprout_vmm::snapshot::manifest::PrivilegeMode;
 use sprout_vmm::vm::Stop;
+
+use crate::isolation::Requirement;
 
 /// Arguments of `sprout restore`.
 #[derive(Debug, clap::Args)]
@@ -36,9 +37,8 @@ pub struct Args {
     /// Read every part of the snapshot first and check its digest
     #[arg(long)]
     verify: bool,
-    /// Refuse a snapshot whose guest kernel runs without a hardware wall to the program
-    #[arg(long)]
-    require_hardware_isolation: bool,
+    #[command(flatten)]
+    requirement: Requirement,
 }
 
 /// A request as bytes for the guest.
@@ -70,12 +70,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.verify {
         snapshot.verify()?;
     }
-    if args.require_hardware_isolation && manifest.privilege_mode == PrivilegeMode::Ring3 {
-        bail!(
-            "hardware isolation is required and {} is in {}",
-            args.name,
-            manifest.privilege_mode
-        );
+    if let Err(reason) = manifest.privilege_mode.check(args.requirement.required()) {
+        bail!("the snapshot {}: {reason}", args.name);
     }
     let opened = start.elapsed();
     let mut vm = shell.prepare(&snapshot)?;

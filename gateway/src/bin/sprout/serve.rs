@@ -12,6 +12,8 @@ use sprout_images::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::isolation::Requirement;
+
 /// Arguments of `sprout serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -36,9 +38,8 @@ pub struct Args {
     /// Largest request body
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_bytes)]
     max_body: usize,
-    /// Refuse functions whose guest kernel runs without a hardware wall to the program
-    #[arg(long)]
-    require_hardware_isolation: bool,
+    #[command(flatten)]
+    requirement: Requirement,
 }
 
 /// Serves until SIGINT or SIGTERM; a second one cuts the requests under way.
@@ -53,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         connections: args.connections,
         timeout: args.timeout,
         max_request_body: args.max_body,
-        require_hardware_isolation: args.require_hardware_isolation,
+        required_isolation: args.requirement.required(),
         ..Config::new(store.functions_dir(), store.snapshots_dir(), command)
     };
     config.check()?;

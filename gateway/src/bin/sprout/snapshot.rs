@@ -165,7 +165,7 @@ fn list(store: &Store) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "{:<24} {:>9} {:>9} {:>6}  {:<8} COMMAND",
+        "{:<24} {:>9} {:>9} {:>6}  {:<12} COMMAND",
         "SNAPSHOT", "MEMORY", "STORED", "AGE", "MODE"
     );
     let mut outcome = ExitCode::SUCCESS;
@@ -195,9 +195,9 @@ fn line(name: &str, path: &Path, manifest: &Manifest) -> String {
         3600..86400 => format!("{}h", age / 3600),
         _ => format!("{}d", age / 86400),
     };
-    let mode = format!("{:?}", manifest.privilege_mode).to_lowercase();
+    let mode = manifest.privilege_mode.name();
     format!(
-        "{name:<24} {:>5} MiB {:>5} MiB {age:>6}  {mode:<8} {}",
+        "{name:<24} {:>5} MiB {:>5} MiB {age:>6}  {mode:<12} {}",
         manifest.memory_size >> 20,
         stored >> 20,
         manifest.command.join(" ")

@@ -3,13 +3,14 @@
 //! The privilege mode is found by behaviour: ring-3 code executes SYSCALL and looks at the privilege
 //! level it arrives with. Ring 0: a processor that virtualizes it (*hardware mode*); the kernel
 //! slots lose their U bit and SMEP, SMAP and UMIP go on. Ring 3: a KVM that emulates ring 0 and runs
-//! ring 3 natively (*ring-3 mode*); the sentry stays where it is.
+//! ring 3 natively (*ring-3 mode*); the sentry stays where it is. There, where the VMM asked for
+//! it, the sentry keeps the page tables it booted on for itself (*strict mode*; see `entry`).
 
-use super::tables::deny_io_ports;
-use super::{MODE, cpuid, traps};
+use super::tables::{self, deny_io_ports};
+use super::{MODE, cpuid, ring0, traps};
 use core::arch::asm;
 use core::sync::atomic::Ordering;
-use sprout_abi::boot::{BOOT_MAGIC, BootInfo, RestoreInfo, SharedPage, mode};
+use sprout_abi::boot::{BOOT_MAGIC, BootInfo, RestoreInfo, SharedPage, boot_flags, mode};
 use sprout_abi::layout::{
     BOOT_INFO_GPA, DIRECT_MAP_BASE, KERNEL_PML4_SLOTS, PAGE_TABLES_GPA, RESTORE_INFO_GPA,
     SHARED_PAGE_GPA,
@@ -53,9 +54,29 @@ pub(super) extern "C" fn main(found: u32) -> ! {
     if found == mode::HARDWARE {
         close_kernel_half();
         protect();
+    } else if info.flags & boot_flags::STRICT != 0 {
+        enter_strict_mode();
     }
     traps::init();
     crate::task::start::boot(info)
+}
+
+/// Ring-3 mode becomes strict mode. No program has page tables yet.
+fn enter_strict_mode() {
+    deny_io_ports();
+    tables::set_strict();
+    MODE.store(mode::RING3_STRICT, Ordering::Relaxed);
+    shared_page()
+        .privilege_mode
+        .store(mode::RING3_STRICT, Ordering::Relaxed);
+    load_strict_idt();
+}
+
+/// Strict mode, on each vCPU.
+pub(super) fn load_strict_idt() {
+    // SAFETY: ring-3 mode; the table is complete and constant, and serves the sentry's own `int 4`
+    // as the one before did.
+    unsafe { ring0::call(ring0::LIDT, tables::IDT_STRICT_POINTER, 0) };
 }
 
 /// Hardware mode: the sentry's memory becomes supervisor memory. The tables of other vCPUs are

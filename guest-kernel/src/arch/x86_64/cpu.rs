@@ -7,7 +7,7 @@
 //! A program's address space has a root for each vCPU (`mm/page_table.rs`).
 
 use super::tables::{TABLES_RANGE, copy_for, local};
-use super::{boot, in_ring3_mode};
+use super::{boot, in_ring3_mode, is_strict};
 use crate::errno::{Errno, Result};
 use crate::mm::frame;
 use crate::{platform, smp};
@@ -63,7 +63,7 @@ pub fn prepare(count: usize) -> Result<()> {
         let tables = frame::allocate(order).ok_or(Errno::ENOMEM)?.phys;
         let root = root_over(tables)?;
         // SAFETY: a fresh block at least as large.
-        unsafe { copy_for(cpu as u32, tables, root) };
+        unsafe { copy_for(cpu as u16, tables, root) };
         own_root.store(root, Ordering::Relaxed);
     }
     smp::start();
@@ -119,7 +119,9 @@ fn root_over(tables: u64) -> Result<u64> {
 
 /// First Rust code on another vCPU than the first, on its boot stack.
 pub(super) extern "C" fn secondary_main() -> ! {
-    if !in_ring3_mode() {
+    if is_strict() {
+        boot::load_strict_idt();
+    } else if !in_ring3_mode() {
         boot::protect();
     }
     smp::online();

@@ -2,11 +2,26 @@
 //!
 //! The code is the same in both privilege modes, but for the exception stubs (see `tables`).
 //! It never uses GS, SWAPGS, CLI/STI or a privileged instruction outside the ring-0 stubs.
+//!
+//! # Strict mode
+//!
+//! Ring-3 mode where program and sentry have page tables of their own. The program's map the
+//! sentry's half for ring 0 only; the sentry's (the boot tables) map it for ring 3 and nothing of
+//! the program, which the sentry never touches by address anyway. Changing CR3 takes emulated ring
+//! 0, where an instruction costs about a microsecond; so that part is as short as it can be:
+//!
+//! * In: SYSCALL goes to LSTAR in ring 3, where the fetch faults: from here on a system call is a
+//!   page fault whose RIP is LSTAR. Every exception's stub loads the sentry's root and bounces to
+//!   its landing.
+//! * Out: `int 4` at `strict_return`, RAX being the program's root and the stack holding RAX and
+//!   an `iretq` frame.
+//!
+//! An exception while the sentry runs is told from the program's by `in_program`, because a program
+//! may well fault with RIP at the sentry's addresses: it jumped there.
 
-use super::tables::{
-    BOOT_STACK_TOP, BOUNCE_FRAMES, CpuScratch, EXCEPTION_FRAME, FAULT_STACK_TOP, GDT_POINTER,
-    IDT_BOUNCE_POINTER, IDT_HARDWARE_POINTER, SCRATCH,
-};
+use super::ring0;
+use super::tables::{BOOT_STACK_TOP, BOUNCE_FRAMES, CpuLocal, CpuScratch, EXCEPTION_FRAME, FAULT_STACK_TOP, GDT_POINTER, IDT_BOUNCE_POINTER, IDT_HARDWARE_POINTER, LOCAL, SCRATCH, STRICT_BOUNCE_FRAMES, STRICT_SCRATCH, StrictScratch};
+use crate::arch::TrapFrame;
 use core::arch::global_asm;
 use core::mem::offset_of;
 use sprout_abi::layout::selector;
@@ -14,6 +29,9 @@ use sprout_abi::layout::selector;
 /// Bits SYSCALL clears: TF, DF, IOPL, NT, AC. In hardware mode also IF; in ring-3 mode a cleared
 /// (virtual) IF could not be set again.
 const FMASK: u32 = 0x100 | 0x400 | 0x3000 | 0x4000 | 0x4_0000;
+
+/// RFLAGS that a program may have set, IF apart. In strict mode R11 need not be what SYSCALL left.
+const RFLAGS_PROGRAM: u32 = 0x25_4dd5;
 
 global_asm!(
     r#"
@@ -33,7 +51,7 @@ global_asm!(
         mov [{s_cr2}], rax
     .endif
     mov eax, vector
-    jmp exception_common
+    jmp exception_hardware
     .set vector, vector + 1
 .endr
 .org 0x1000, 0xcc
@@ -73,18 +91,115 @@ global_asm!(
 .endr
 .org 0x3000, 0xcc
 
-// rax: 0 load CR3 from rdi; 1 INVLPG rdi; 2 WRMSR ecx, edx:esi
+// --- strict mode: emulated ring-0 stubs: to the sentry's root, then bounce ------------------------
+.set vector, 0
+.rept 33
+    .balign 64
+    .if vector == 4
+        // The sentry's way out comes first: every return to the program takes it.
+        cmp qword ptr [rsp], offset strict_return
+        jne 1f
+        mov rsp, [rsp + 24]
+        mov cr3, rax
+        pop rax
+        iretq
+1:      test byte ptr [rsp + 7], 0x80
+        jnz ring0_service
+    .endif
+    .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17) && (vector != 21)
+        push 0
+    .endif
+    .if vector == 4
+        jmp strict_bounce_4
+    .else
+        // The program's RSP is in the frame already: a free register.
+        mov rsp, [{s_sentry_root}]
+        mov cr3, rsp
+        mov rsp, {strict_bounce} + vector * 40
+        iretq
+    .endif
+    .set vector, vector + 1
+.endr
+.org 0x4000, 0xcc
+
+// --- strict mode: landings at CPL3 ---------------------------------------------------------------
+.set vector, 0
+.rept 33
+    .balign 64
+    .if vector == 14
+        cmp qword ptr [{e_rip}], offset syscall_entry
+        je strict_syscall
+    .endif
+    mov [{s_rax}], rax
+    mov eax, vector
+    jmp strict_exception
+    .set vector, vector + 1
+.endr
+.org 0x5000, 0xcc
+
+strict_bounce_4:
+    mov rsp, [{s_sentry_root}]
+    mov cr3, rsp
+    mov rsp, {strict_bounce} + 4 * 40
+    iretq
+
+strict_exception:
+    mov [{s_vector}], rax
+    cmp qword ptr [{s_in_program}], 0
+    je exception_in_sentry
+    mov qword ptr [{s_in_program}], 0
+    jmp exception_in_program
+
+// A fetch at LSTAR: registers are as SYSCALL left them (or as a program that jumped here had them;
+// `syscall_trap` looks).
+strict_syscall:
+    mov qword ptr [{s_vector}], 14
+    cmp qword ptr [{s_in_program}], 0
+    je exception_in_sentry
+    mov qword ptr [{s_in_program}], 0
+    mov rsp, [{e_rsp}]
+    jmp syscall_entry
+
+// Operation in RAX, a `ring0` constant; only the sentry gets here.
 ring0_service:
-    cmp eax, 1
-    je 1f
-    ja 2f
+    jmp qword ptr [ring0_services + rax * 8]
+.balign 8
+ring0_services:
+    .quad ring0_load_cr3, ring0_invlpg, ring0_wrmsr, ring0_lidt, ring0_out, ring0_read_cr2
+ring0_load_cr3:
     mov cr3, rdi
     iretq
-1:  invlpg [rdi]
+ring0_invlpg:
+    invlpg [rdi]
     iretq
-2:  mov eax, esi
+ring0_wrmsr:
+    mov eax, esi
     wrmsr
     iretq
+ring0_lidt:
+    lidt [rdi]
+    iretq
+ring0_out:
+    mov eax, edi
+    out dx, eax
+    iretq
+ring0_read_cr2:
+    mov rax, cr2
+    iretq
+
+// --- hardware mode: whose exception was it? -----------------------------------------------------
+exception_hardware:
+    mov [{s_vector}], rax
+    cld
+    test byte ptr [rsp + 16], 3
+    jnz exception_in_program
+    // The sentry's own came on the stack it was on, not at the fixed place.
+    mov rdi, rax
+    mov rsi, [rsp]
+    mov rdx, [{s_cr2}]
+    mov rcx, [rsp + 8]
+    mov r8, [rsp + 32]
+    jmp report_fault
 
 // --- every exception: the frame lies at a fixed place, no stack is needed until we chose one ----
 exception_common:
@@ -92,6 +207,7 @@ exception_common:
     cld
     bt qword ptr [{e_rip}], 63
     jc exception_in_sentry
+exception_in_program:
     mov rsp, [{s_kernel_rsp}]
     push {user_ss}
     push qword ptr [{e_rsp}]
@@ -130,12 +246,14 @@ exception_in_sentry:
     mov rdx, [{s_cr2}]
     mov rcx, [{e_rip}]
     mov r8, [{e_rsp}]
+report_fault:
     mov rsp, {fault_stack}
     call {fault}
     ud2
 
 // --- SYSCALL ------------------------------------------------------------------------------------
 .balign 64
+.global syscall_entry
 syscall_entry:
     mov [{s_user_rsp}], rsp
     mov rsp, [{s_kernel_rsp}]
@@ -167,6 +285,8 @@ syscall_entry:
     add rsp, 8
 
 return_to_program:
+    cmp word ptr [{s_strict}], 0
+    jne return_to_program_strict
     pop r15
     pop r14
     pop r13
@@ -184,6 +304,32 @@ return_to_program:
     pop rdi
     add rsp, 8
     iretq
+
+return_to_program_strict:
+    and qword ptr [rsp + {f_rflags}], {rflags_program}
+    or qword ptr [rsp + {f_rflags}], 0x202
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    // RAX goes just below the frame, in the place of the system-call number.
+    pop rax
+    mov [rsp + 32], rax
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    mov rax, [{s_program_root}]
+    mov qword ptr [{s_in_program}], 1
+    int 4
+strict_return:
+    ud2
 
 // --- a new task's first switch lands here, its registers on top of its stack -------------------
 .global new_task_entry
@@ -255,7 +401,7 @@ probe_landing:
     mov ecx, 0xc0000082
     mov rsi, offset syscall_entry
     mov edx, 0xffffffff
-    mov eax, 2
+    mov eax, {op_wrmsr}
     int 4
     mov edi, 2
     call {main}
@@ -318,11 +464,19 @@ start_secondary_ring3:
     s_user_rsp = const SCRATCH as i64 + offset_of!(CpuScratch, user_rsp) as i64,
     s_rax = const SCRATCH as i64 + offset_of!(CpuScratch, rax) as i64,
     s_cr2 = const SCRATCH as i64 + offset_of!(CpuScratch, cr2) as i64,
+    s_sentry_root = const STRICT_SCRATCH as i64 + offset_of!(StrictScratch, sentry_root) as i64,
+    s_program_root = const STRICT_SCRATCH as i64 + offset_of!(StrictScratch, program_root) as i64,
+    s_in_program = const STRICT_SCRATCH as i64 + offset_of!(StrictScratch, in_program) as i64,
+    s_strict = const LOCAL as i64 + offset_of!(CpuLocal, strict) as i64,
     s_vector = const SCRATCH as i64 + offset_of!(CpuScratch, vector) as i64,
     e_error = const EXCEPTION_FRAME as i64,
     e_rip = const EXCEPTION_FRAME as i64 + 8,
     e_rflags = const EXCEPTION_FRAME as i64 + 24,
     e_rsp = const EXCEPTION_FRAME as i64 + 32,
+    f_rflags = const offset_of!(TrapFrame, rflags),
+    rflags_program = const RFLAGS_PROGRAM,
+    op_wrmsr = const ring0::WRMSR,
+    strict_bounce = const STRICT_BOUNCE_FRAMES as i64,
     bounce = const BOUNCE_FRAMES as i64,
     user_cs = const selector::USER_CODE as i64,
     user_ss = const selector::USER_DATA as i64,

@@ -8,6 +8,7 @@ pub mod debug;
 mod entry;
 mod fpu;
 pub mod page_table;
+mod ring0;
 pub mod signal_frame;
 mod switch;
 mod tables;
@@ -36,7 +37,21 @@ static MODE: AtomicU32 = AtomicU32::new(mode::UNKNOWN);
 
 /// Whether the sentry itself runs in ring 3 (software KVM).
 pub fn in_ring3_mode() -> bool {
-    MODE.load(Ordering::Relaxed) == mode::RING3
+    MODE.load(Ordering::Relaxed) >= mode::RING3
+}
+
+/// Whether program and sentry are on page tables of their own (strict mode).
+pub fn is_strict() -> bool {
+    MODE.load(Ordering::Relaxed) == mode::RING3_STRICT
+}
+
+unsafe extern "C" {
+    fn syscall_entry();
+}
+
+/// LSTAR.
+fn syscall_entry_address() -> u64 {
+    syscall_entry as *const () as u64
 }
 
 /// The time-stamp counter. The VMM keeps the guest's equal to what its clock readings use.
@@ -121,12 +136,17 @@ pub fn doorbell(request: Request) -> i64 {
     // asm block is a compiler barrier for memory.
     unsafe {
         page.write_volatile(request);
-        asm!(
-            "out dx, eax",
-            in("dx") DOORBELL_PORT,
-            in("eax") gpa as u32,
-            options(nostack, preserves_flags)
-        );
+        if is_strict() {
+            // The program may not ring it, so ring 3 may not.
+            ring0::call(ring0::OUT, gpa, DOORBELL_PORT.into());
+        } else {
+            asm!(
+                "out dx, eax",
+                in("dx") DOORBELL_PORT,
+                in("eax") gpa as u32,
+                options(nostack, preserves_flags)
+            );
+        }
         page.read_volatile().result
     }
 }

@@ -90,6 +90,11 @@ impl Entry {
         Entry(self.0 & !ADDRESS | phys)
     }
 
+    /// The same without the program's access to anything below.
+    pub const fn supervisor(self) -> Entry {
+        Entry(self.0 & !USER)
+    }
+
     /// Whether nothing is here.
     pub const fn is_none(self) -> bool {
         self.0 == 0

@@ -10,7 +10,7 @@
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use sprout_abi::layout::{DIRECT_MAP_BASE, DOORBELL_PORT, KERNEL_BASE, PAGE_TABLES_GPA, selector};
 
 /// Link address of [`TABLES`]; see `link.ld`.
@@ -25,6 +25,10 @@ const STUB_SIZE: u64 = 64;
 const BOUNCE_STUBS: u64 = 0x1000;
 /// Offset of the CPL3 landings.
 const LANDING_STUBS: u64 = 0x2000;
+/// Offset of the strict mode's stubs that bounce to CPL3.
+const STRICT_BOUNCE_STUBS: u64 = 0x3000;
+/// Offset of the strict mode's CPL3 landings.
+const STRICT_LANDING_STUBS: u64 = 0x4000;
 /// Vectors with gates: the exceptions, and the preemption tick.
 const VECTORS: usize = 33;
 
@@ -41,6 +45,17 @@ pub struct CpuScratch {
     pub cr2: u64,
     /// Vector of the last exception.
     pub vector: u64,
+}
+
+/// What entry code needs in strict mode only.
+#[repr(C, align(64))]
+pub struct StrictScratch {
+    /// CR3 of the sentry on this vCPU.
+    pub sentry_root: u64,
+    /// CR3 of the program that the next return enters.
+    pub program_root: u64,
+    /// Not 0 from just before the return to the program until the next entry.
+    pub in_program: u64,
 }
 
 #[repr(C, packed)]
@@ -84,7 +99,9 @@ struct Pointer {
 #[repr(C)]
 pub struct CpuLocal {
     /// Its number.
-    pub index: AtomicU32,
+    pub index: AtomicU16,
+    /// Not 0 in strict mode.
+    pub strict: AtomicU16,
     /// How many there are.
     pub count: AtomicU32,
     /// Guest-physical address of the page-table root it uses.
@@ -110,10 +127,14 @@ struct Tables {
     gdt_pointer: Pointer,
     idt_bounce_pointer: Pointer,
     idt_hardware_pointer: Pointer,
+    idt_strict_pointer: Pointer,
     cpu: PerCpu,
+    strict: StrictScratch,
     bounce: [IretFrame; VECTORS],
+    bounce_strict: [IretFrame; VECTORS],
     idt_hardware: [Gate; VECTORS],
     idt_bounce: [Gate; VECTORS],
+    idt_strict: [Gate; VECTORS],
     tss: Tss,
     /// RSP0: the CPU pushes exception frames here, in both modes.
     exception_stack: Stack<4096>,
@@ -139,6 +160,10 @@ const fn address(offset: usize) -> u64 {
 
 /// Address of [`CpuScratch`].
 pub const SCRATCH: u64 = address(offset_of!(Tables, cpu.scratch));
+/// [`CpuLocal`].
+pub const LOCAL: u64 = address(offset_of!(Tables, cpu.local));
+/// [`StrictScratch`].
+pub const STRICT_SCRATCH: u64 = address(offset_of!(Tables, strict));
 /// Where an exception frame (error code, RIP, CS, RFLAGS, RSP, SS) always lies.
 pub const EXCEPTION_FRAME: u64 = EXCEPTION_STACK_TOP - 48;
 const EXCEPTION_STACK_TOP: u64 = address(offset_of!(Tables, exception_stack)) + 4096;
@@ -152,8 +177,12 @@ pub const GDT_POINTER: u64 = address(offset_of!(Tables, gdt_pointer));
 pub const IDT_BOUNCE_POINTER: u64 = address(offset_of!(Tables, idt_bounce_pointer));
 /// IDT of hardware mode.
 pub const IDT_HARDWARE_POINTER: u64 = address(offset_of!(Tables, idt_hardware_pointer));
+/// IDT of strict mode.
+pub const IDT_STRICT_POINTER: u64 = address(offset_of!(Tables, idt_strict_pointer));
 /// First of the prepared `iretq` frames, 40 bytes each.
 pub const BOUNCE_FRAMES: u64 = address(offset_of!(Tables, bounce));
+/// The same for strict mode.
+pub const STRICT_BOUNCE_FRAMES: u64 = address(offset_of!(Tables, bounce_strict));
 
 const fn gate(handler: u64, dpl: u64, ist: u64) -> Gate {
     let low = (handler & 0xffff)
@@ -167,16 +196,13 @@ const fn gate(handler: u64, dpl: u64, ist: u64) -> Gate {
     }
 }
 
-const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
+const fn idt(first_stub: u64) -> [Gate; VECTORS] {
     let mut table = [Gate { low: 0, high: 0 }; VECTORS];
     let mut vector = 0;
     while vector < VECTORS {
-        // INT3 is the program's to use; INT 4 calls ring-0 services in ring-3 mode.
-        let dpl = if vector == 3 || (vector == 4 && service_gate) {
-            3
-        } else {
-            0
-        };
+        // The program's to use, as on Linux. INT 4 from the sentry calls ring-0 services in ring-3
+        // mode.
+        let dpl = if vector == 3 || vector == 4 { 3 } else { 0 };
         let ist = if vector == 8 { 1 } else { 0 };
         table[vector] = gate(first_stub + vector as u64 * STUB_SIZE, dpl, ist);
         vector += 1;
@@ -184,7 +210,32 @@ const fn idt(first_stub: u64, service_gate: bool) -> [Gate; VECTORS] {
     table
 }
 
+const fn bounce_frames(landings: u64) -> [IretFrame; VECTORS] {
+    let mut frames = [IretFrame {
+        rip: 0,
+        cs: selector::USER_CODE as u64,
+        // IF: the emulated flag can only be set again from ring 0.
+        rflags: 0x202,
+        rsp: FAULT_STACK_TOP,
+        ss: selector::USER_DATA as u64,
+    }; VECTORS];
+    let mut vector = 0;
+    while vector < VECTORS {
+        frames[vector].rip = landings + vector as u64 * STUB_SIZE;
+        vector += 1;
+    }
+    frames
+}
+
+const fn pointer(limit: usize, offset: usize) -> Pointer {
+    Pointer {
+        limit: limit as u16 - 1,
+        base: address(offset),
+    }
+}
+
 const fn tables() -> Tables {
+    const IDT_SIZE: usize = VECTORS * size_of::<Gate>();
     let tss = address(offset_of!(Tables, tss));
     let tss_limit = size_of::<Tss>() as u64 - 1;
     let tss_low = tss_limit | (tss & 0xff_ffff) << 16 | 0x89 << 40 | (tss >> 24 & 0xff) << 56;
@@ -193,25 +244,6 @@ const fn tables() -> Tables {
     while port < DOORBELL_PORT as usize + 4 {
         iomap[port / 8] &= !(1 << (port % 8));
         port += 1;
-    }
-    let mut bounce = [IretFrame {
-        rip: 0,
-        cs: 0,
-        rflags: 0,
-        rsp: 0,
-        ss: 0,
-    }; VECTORS];
-    let mut vector = 0;
-    while vector < VECTORS {
-        bounce[vector] = IretFrame {
-            rip: STUBS_BASE + LANDING_STUBS + vector as u64 * STUB_SIZE,
-            cs: selector::USER_CODE as u64,
-            // IF: the emulated flag can only be set again from ring 0.
-            rflags: 0x202,
-            rsp: FAULT_STACK_TOP,
-            ss: selector::USER_DATA as u64,
-        };
-        vector += 1;
     }
     Tables {
         gdt: [
@@ -226,18 +258,10 @@ const fn tables() -> Tables {
             tss_low, // 0x40 task state segment
             tss >> 32,
         ],
-        gdt_pointer: Pointer {
-            limit: 79,
-            base: address(offset_of!(Tables, gdt)),
-        },
-        idt_bounce_pointer: Pointer {
-            limit: VECTORS as u16 * 16 - 1,
-            base: address(offset_of!(Tables, idt_bounce)),
-        },
-        idt_hardware_pointer: Pointer {
-            limit: VECTORS as u16 * 16 - 1,
-            base: address(offset_of!(Tables, idt_hardware)),
-        },
+        gdt_pointer: pointer(80, offset_of!(Tables, gdt)),
+        idt_bounce_pointer: pointer(IDT_SIZE, offset_of!(Tables, idt_bounce)),
+        idt_hardware_pointer: pointer(IDT_SIZE, offset_of!(Tables, idt_hardware)),
+        idt_strict_pointer: pointer(IDT_SIZE, offset_of!(Tables, idt_strict)),
         cpu: PerCpu {
             scratch: CpuScratch {
                 kernel_rsp: BOOT_STACK_TOP,
@@ -247,15 +271,23 @@ const fn tables() -> Tables {
                 vector: 0,
             },
             local: CpuLocal {
-                index: AtomicU32::new(0),
+                index: AtomicU16::new(0),
+                strict: AtomicU16::new(0),
                 count: AtomicU32::new(1),
                 root: AtomicU64::new(PAGE_TABLES_GPA),
                 tables: AtomicU64::new(TABLES_GPA),
             },
         },
-        bounce,
-        idt_hardware: idt(STUBS_BASE, false),
-        idt_bounce: idt(STUBS_BASE + BOUNCE_STUBS, true),
+        strict: StrictScratch {
+            sentry_root: PAGE_TABLES_GPA,
+            program_root: 0,
+            in_program: 0,
+        },
+        bounce: bounce_frames(STUBS_BASE + LANDING_STUBS),
+        bounce_strict: bounce_frames(STUBS_BASE + STRICT_LANDING_STUBS),
+        idt_hardware: idt(STUBS_BASE),
+        idt_bounce: idt(STUBS_BASE + BOUNCE_STUBS),
+        idt_strict: idt(STUBS_BASE + STRICT_BOUNCE_STUBS),
         tss: Tss {
             reserved0: 0,
             rsp: [EXCEPTION_STACK_TOP, 0, 0],
@@ -285,7 +317,7 @@ pub fn local() -> &'static CpuLocal {
 ///
 /// # Safety
 /// `tables` must name as much unused RAM as [`TABLES_RANGE`] has.
-pub unsafe fn copy_for(index: u32, tables: u64, root: u64) {
+pub unsafe fn copy_for(index: u16, tables: u64, root: u64) {
     let copy = (DIRECT_MAP_BASE + tables) as *mut Tables;
     // SAFETY: see above; the source is mapped, and what changes in it meanwhile is this stack's.
     unsafe {
@@ -293,8 +325,10 @@ pub unsafe fn copy_for(index: u32, tables: u64, root: u64) {
         // LTR made the descriptor busy, and takes only one that is not.
         (*copy).gdt[selector::TSS as usize / 8] &= !(2 << 40);
         (*copy).cpu.scratch.kernel_rsp = BOOT_STACK_TOP;
+        (*copy).strict.sentry_root = root;
         (*copy).cpu.local = CpuLocal {
-            index: AtomicU32::new(index),
+            index: AtomicU16::new(index),
+            strict: AtomicU16::new(local().strict.load(Ordering::Relaxed)),
             count: AtomicU32::new(local().count.load(Ordering::Relaxed)),
             root: AtomicU64::new(root),
             tables: AtomicU64::new(tables),
@@ -308,7 +342,18 @@ pub fn set_kernel_stack(top: u64) {
     unsafe { (*TABLES.0.get()).cpu.scratch.kernel_rsp = top }
 }
 
-/// Hardware mode: ring 3 gets no I/O port (the map lies beyond the limit).
+/// Strict mode: the page tables that the next return to the program loads.
+pub fn set_program_root(root: u64) {
+    // SAFETY: as in `set_kernel_stack`.
+    unsafe { (*TABLES.0.get()).strict.program_root = root }
+}
+
+/// Has the code that returns to programs change page tables.
+pub fn set_strict() {
+    local().strict.store(1, Ordering::Relaxed);
+}
+
+/// Hardware and strict mode: ring 3 gets no I/O port (the map lies beyond the limit).
 pub fn deny_io_ports() {
     // SAFETY: the processor reads the field at I/O instructions of ring 3, which does not run yet.
     unsafe { (*TABLES.0.get()).tss.iomap_base = 0xffff }

@@ -2,9 +2,12 @@
 //! no flush. In ring-3 mode both go through the ring-0 service gate, 5-7 us each.
 //!
 //! Each vCPU has roots of its own (see `cpu`), and knows which one it has loaded.
+//!
+//! In strict mode there is nothing to do on this vCPU: the sentry's tables map no program, and every
+//! return to a program loads CR3, which forgets all of it.
 
-use super::tables::local;
-use super::{in_ring3_mode, own_root};
+use super::tables::{self, local};
+use super::{in_ring3_mode, is_strict, own_root, ring0};
 use crate::smp;
 use core::arch::asm;
 use core::sync::atomic::Ordering;
@@ -24,10 +27,13 @@ pub fn flush_all(space: Option<u64>) {
 
 /// Forgets the translation of one page on this vCPU.
 pub fn flush_page(va: u64) {
-    // SAFETY: forgetting translations is always sound; the service gate clobbers nothing else.
+    if is_strict() {
+        return;
+    }
+    // SAFETY: forgetting translations is always sound.
     unsafe {
         if in_ring3_mode() {
-            asm!("int 4", in("rax") 1, in("rdi") va, options(nostack));
+            ring0::call(ring0::INVLPG, va, 0);
         } else {
             asm!("invlpg [{}]", in(reg) va, options(nostack, preserves_flags));
         }
@@ -59,11 +65,15 @@ pub fn switch_to_own_root() {
 
 fn load_root(root: u64) {
     local().root.store(root, Ordering::Relaxed);
+    if is_strict() {
+        tables::set_program_root(root);
+        return;
+    }
     // SAFETY: every root the sentry makes has the kernel's slots of the boot tables, so the code,
     // stack and data in use stay mapped.
     unsafe {
         if in_ring3_mode() {
-            asm!("int 4", in("rax") 0, in("rdi") root, options(nostack));
+            ring0::call(ring0::LOAD_CR3, root, 0);
         } else {
             asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags));
         }

@@ -1,6 +1,6 @@
 //! What entry code calls: system calls, exceptions of the program, faults of the sentry itself.
 
-use super::fpu;
+use super::{fpu, is_strict, ring0};
 use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
 use crate::smp;
@@ -19,8 +19,34 @@ fn current() -> Arc<Task> {
 /// SYSCALL.
 pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
     smp::enter();
-    let task = crate::syscalls::dispatch(current(), frame);
+    let task = current();
+    let task = if is_strict() && !came_by_syscall(&task, frame) {
+        jumped_to_entry(&task, frame);
+        task
+    } else {
+        crate::syscalls::dispatch(task, frame)
+    };
     before_return(task, frame);
+}
+
+/// Strict mode: whether the instruction before the program's RIP is a SYSCALL. In strict mode the
+/// processor's trace of it is a fetch at LSTAR, and a jump there leaves the same. One with RCX behind
+/// some SYSCALL instruction passes, and gets what that instruction would have given it.
+fn came_by_syscall(task: &Task, frame: &TrapFrame) -> bool {
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    let mut code = [0; 2];
+    let at = frame.rip.wrapping_sub(2);
+    task.process().space().read_some(at, &mut code) == 2 && code == SYSCALL
+}
+
+/// Strict mode: the program jumped to LSTAR. What SYSCALL would have saved as RIP and RFLAGS was in
+/// its RCX and R11.
+fn jumped_to_entry(task: &Arc<Task>, frame: &mut TrapFrame) {
+    const FETCH_BY_PROGRAM: u64 = 0x15;
+    frame.rax = frame.orig_rax;
+    frame.orig_rax = u64::MAX;
+    frame.rip = super::syscall_entry_address();
+    page_fault(task, FETCH_BY_PROGRAM, frame.rip);
 }
 
 /// A new task's first moment on its own stack, with the kernel lock of who switched to it.
@@ -34,7 +60,7 @@ pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, erro
     smp::enter();
     let task = current();
     match vector {
-        14 => page_fault(&task, error, cr2),
+        14 => page_fault(&task, error, fault_address(cr2)),
         v if v == u64::from(PREEMPT_VECTOR) => sched::yield_current(&task),
         _ => {
             let address = task.trap.lock().address;
@@ -49,6 +75,17 @@ pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, erro
         }
     }
     before_return(task, frame);
+}
+
+/// CR2, which in strict mode the entry code leaves where it is: most of its page faults are system
+/// calls.
+fn fault_address(saved: u64) -> u64 {
+    if is_strict() {
+        // SAFETY: ring-3 mode; reads a register.
+        unsafe { ring0::call(ring0::READ_CR2, 0, 0) }
+    } else {
+        saved
+    }
 }
 
 fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
@@ -76,7 +113,8 @@ fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
             return;
         }
     };
-    // As on Linux, the error code says "user" even where ring 3 touched kernel addresses.
+    // As on Linux (sanitize_error_code), the sentry's addresses all look alike.
+    let error = if cr2 < USER_END { error } else { error | 1 };
     *task.trap.lock() = TrapInfo {
         number: 14,
         error: error | 4,
@@ -151,15 +189,39 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
             }
         }
         signal::finish_interrupted(frame);
-        drop(task);
-        smp::leave();
-        return;
+        if frame.rip < USER_END {
+            drop(task);
+            smp::leave();
+            return;
+        }
+        // A handler or entry point that is none. The processor's own fault would come when it is
+        // half back in the program.
+        bad_return(&task, frame.rip);
+    }
+}
+
+/// What Linux makes of an IRET to `rip`, which is not the program's.
+fn bad_return(task: &Arc<Task>, rip: u64) {
+    const GENERAL_PROTECTION: u64 = 13;
+    const CANONICAL_BITS: u32 = 48;
+    let unused = u64::BITS - CANONICAL_BITS;
+    if (rip << unused).cast_signed() >> unused == rip.cast_signed() {
+        page_fault(task, 0x14, rip);
+    } else {
+        let address = task.trap.lock().address;
+        *task.trap.lock() = TrapInfo {
+            number: GENERAL_PROTECTION,
+            error: 0,
+            address,
+        };
+        signal::force(task, SigInfo::kernel(SIGSEGV));
     }
 }
 
 /// An exception in the sentry: a bug. Reports and ends the VM.
 pub(super) extern "C" fn sentry_fault(vector: u64, error: u64, cr2: u64, rip: u64, rsp: u64) -> ! {
     let task = sched::try_current_tid();
+    let cr2 = fault_address(cr2);
     super::debug::fatal(
         rip,
         format_args!(

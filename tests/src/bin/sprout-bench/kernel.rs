@@ -10,19 +10,16 @@ use crate::measure::{bench_program, compare, lone_row, median, number, print_cou
 
 /// Medians of one case of `bench/kernel.c`, in the sentry and on plain Linux, in turns.
 fn pair(options: &Options, case: &str) -> Result<(f64, f64)> {
-    pair_with(options, case, 1)
+    pair_with(options, case, &[])
 }
 
-/// As [`pair`], in a guest with `vcpus` vCPUs.
-fn pair_with(options: &Options, case: &str, vcpus: u32) -> Result<(f64, f64)> {
+/// As [`pair`], with further options of `sprout run`.
+fn pair_with(options: &Options, case: &str, further: &[&str]) -> Result<(f64, f64)> {
     let program = bench_program("kernel")?;
     let (mut ours, mut peers) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds.min(5) {
         let mut command = sprout::command()?;
-        command.args(["run", "--memory", "512M"]);
-        if vcpus > 1 {
-            command.args(["--vcpus", &vcpus.to_string()]);
-        }
+        command.args(["run", "--memory", "512M"]).args(further);
         command.arg("--");
         ours.push(number(command.arg(&program).arg(case))?);
         peers.push(number(Command::new(&program).arg(case))?);
@@ -34,6 +31,13 @@ fn pair_with(options: &Options, case: &str, vcpus: u32) -> Result<(f64, f64)> {
 pub fn getppid(options: &Options) -> Result<()> {
     let (ours, peer) = pair(options, "getppid")?;
     row("system call (getppid)", ours, peer, "ns");
+    let (strict, peer) = pair_with(options, "getppid", &["--sentry-isolation=strict"])?;
+    row(
+        "    the same with --sentry-isolation=strict",
+        strict,
+        peer,
+        "ns",
+    );
     let bare = bench_program("bare-syscall")?;
     let mut floor = Vec::new();
     for _ in 0..options.rounds.min(5) {
@@ -86,7 +90,7 @@ pub fn touch(options: &Options) -> Result<()> {
 /// Two threads that only compute, on one vCPU and on two; plain Linux has all processors.
 pub fn parallel(options: &Options) -> Result<()> {
     for (vcpus, label) in [(1, "1 vCPU"), (2, "2 vCPUs")] {
-        let (ours, peer) = pair_with(options, "parallel", vcpus)?;
+        let (ours, peer) = pair_with(options, "parallel", &["--vcpus", &vcpus.to_string()])?;
         row(
             &format!("two threads that compute, a step, {label}"),
             ours,
@@ -95,7 +99,7 @@ pub fn parallel(options: &Options) -> Result<()> {
         );
     }
     // What the other vCPU costs where threads only call each other.
-    let (ours, peer) = pair_with(options, "futex", 2)?;
+    let (ours, peer) = pair_with(options, "futex", &["--vcpus", "2"])?;
     row(
         "futex ping-pong, a round, 2 vCPUs",
         ours / 1e3,
