@@ -1,11 +1,21 @@
 // What the tests of `sprout run` run inside: one behaviour for each first argument.
 #include "test.h"
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
 static volatile sig_atomic_t caught;
 
 static void on_signal(int sig, siginfo_t *info, void *context) { caught = sig; }
+
+static _Atomic int came;
+
+static void *read_one(void *arg) {
+    char c;
+    NEED(read(0, &c, 1) == 1);
+    came = 1;
+    return NULL;
+}
 
 static void size(void) {
     struct winsize w = {0};
@@ -80,6 +90,17 @@ int main(int argc, char **argv) {
         for (ssize_t n; (n = read(0, bytes, sizeof bytes)) > 0;)
             total += n;
         printf("%ld\n", total);
+    } else if (!strcmp(what, "busy")) {
+        // One thread reads, the other one only computes, both on the same processor.
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(0, &one);
+        NEED(sched_setaffinity(0, sizeof one, &one) == 0);
+        pthread_t thread;
+        NEED(pthread_create(&thread, NULL, read_one, NULL) == 0);
+        printf("ready\n");
+        while (!came) {
+        }
     } else if (!strcmp(what, "die")) {
         raise(atoi(argv[2]));
     }

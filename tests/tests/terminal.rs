@@ -27,6 +27,7 @@ const TESTS: &[(&str, Test)] = &[
         terminals,
     ),
     ("standard_input_ends_where_the_hosts_does", standard_input),
+    ("input_comes_to_a_reader_beside_a_busy_thread", busy),
     ("raw_mode_is_the_terminals_and_is_undone", raw_mode),
     (
         "raw_mode_is_undone_when_the_program_is_killed",
@@ -301,6 +302,28 @@ fn started(args: &[&str]) -> Result<(Child, std::process::ChildStdout)> {
     out.read_exact(&mut line)?;
     ensure!(&line == b"ready\n", "{line:?}");
     Ok((child, out))
+}
+
+/// With several vCPUs one that is idle watches the input, though a task of another one wants it.
+fn busy() -> Result<()> {
+    for vcpus in ["1", "2"] {
+        let mut child = sprout_run(&["--vcpus", vcpus], &["busy"])?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut out = child.stdout.take().context("no pipe")?;
+        let mut line = [0; 6];
+        out.read_exact(&mut line)?;
+        ensure!(&line == b"ready\n", "{line:?}");
+        // The reader waits by then, and the other vCPU sleeps.
+        std::thread::sleep(Duration::from_millis(100));
+        let mut input = child.stdin.take().context("no pipe")?;
+        input.write_all(b"x")?;
+        let status = wait(&mut child, Duration::from_secs(10))?.map(shell_status);
+        child.kill()?;
+        ensure!(status == Some(0), "{vcpus} vCPUs: {status:?}");
+    }
+    Ok(())
 }
 
 fn send(child: &Child, signal: Signal) -> Result<()> {

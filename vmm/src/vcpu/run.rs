@@ -333,9 +333,14 @@ impl Runner<'_, '_> {
             self.disarm()?;
             return Ok(Seen::Stop);
         }
+        // While the watcher has the outside, it watches for what those that run have asked for, too.
+        let wanted = match look.alone {
+            true => look.wanted,
+            false => look.wanted | outside.interest.0,
+        };
         let look_again = VmError::io("look for events");
         let mut events = (outside.backend)
-            .wait(look.wanted, Some(Duration::ZERO), None)
+            .wait(wanted, Some(Duration::ZERO), None)
             .map_err(look_again)?;
         // Of several vCPUs another one may have changed the timers since this one became idle.
         let timer = || match several {
@@ -353,7 +358,7 @@ impl Runner<'_, '_> {
                 }
                 let timeout = grace.or_else(|| clock.until(due));
                 events = desk
-                    .watch(&mut outside, look.wanted, timeout, look.alone)
+                    .watch(&mut outside, wanted, timeout, look.alone)
                     .map_err(VmError::io("wait for events"))?;
                 shared.watched_ns.store(0, Ordering::SeqCst);
                 if several && events == 0 {
