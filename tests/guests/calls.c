@@ -50,8 +50,11 @@ int main(int argc, char **argv) {
     struct timespec t = {0, 1000};
     nanosleep(&t, NULL);
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        // The parent waits by then, whatever comes between.
+        sleep_ms(100);
         _exit(3);
+    }
     int status;
     waitpid(pid, &status, 0);
     pthread_t thread;
