@@ -228,13 +228,7 @@ fn used_up_memory() -> Result<()> {
 }
 
 /// Has the program ring the doorbell; behind a wall it can't.
-fn ring(
-    program: &Path,
-    args: &[String],
-    vcpus: &str,
-    isolation: &str,
-    wall: bool,
-) -> Result<()> {
+fn ring(program: &Path, args: &[String], vcpus: &str, isolation: &str, wall: bool) -> Result<()> {
     let what = format!("{} ({isolation}, {vcpus} vCPUs)", args.join(" "));
     let mut command = sprout::command()?;
     command

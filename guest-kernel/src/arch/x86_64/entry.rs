@@ -20,7 +20,11 @@
 //! may well fault with RIP at the sentry's addresses: it jumped there.
 
 use super::ring0;
-use super::tables::{BOOT_STACK_TOP, BOUNCE_FRAMES, CpuLocal, CpuScratch, EXCEPTION_FRAME, FAULT_STACK_TOP, GDT_POINTER, IDT_BOUNCE_POINTER, IDT_HARDWARE_POINTER, LOCAL, SCRATCH, STRICT_BOUNCE_FRAMES, STRICT_SCRATCH, StrictScratch};
+use super::tables::{
+    BOOT_STACK_TOP, BOUNCE_FRAMES, CpuLocal, CpuScratch, EXCEPTION_FRAME, FAULT_STACK_TOP,
+    GDT_POINTER, IDT_BOUNCE_POINTER, IDT_HARDWARE_POINTER, LOCAL, SCRATCH, STRICT_BOUNCE_FRAMES,
+    STRICT_SCRATCH, StrictScratch,
+};
 use crate::arch::TrapFrame;
 use core::arch::global_asm;
 use core::mem::offset_of;
