@@ -212,12 +212,6 @@ impl Vm {
         kernel: Option<&Kernel>,
         backend: &mut dyn Backend,
     ) -> Result<Stop, VmError> {
-        // A guest of another sentry is not named by this one.
-        let kernel = kernel.filter(|kernel| {
-            self.sentry
-                .as_ref()
-                .is_none_or(|id| *id == kernel.build_id())
-        });
         let immediate_exit = self
             .shell
             .vcpus_mut()
@@ -239,6 +233,7 @@ impl Vm {
             clock: &self.clock,
             cpuid: &self.shell.cpuid,
             kernel,
+            sentry: self.sentry.as_deref(),
             desk: &desk,
         };
         let (first, others) = (&mut self.shell.vcpu, &mut self.shell.others);

@@ -28,10 +28,21 @@ pub struct Guest<'a, 'b> {
     pub clock: &'a GuestClock,
     /// CPUID of its vCPUs.
     pub cpuid: &'a CpuId,
-    /// Names addresses in reports.
+    /// Names addresses in reports, if it is the sentry this guest runs.
     pub kernel: Option<&'a Kernel>,
+    /// The `build_id` of that sentry, where it is known.
+    pub sentry: Option<&'a str>,
     /// Where the threads meet.
     pub desk: &'a Desk<'b>,
+}
+
+impl<'a> Guest<'a, '_> {
+    /// The kernel, unless this guest is known to run another one. Costs as much as a small answer:
+    /// only for reports.
+    fn named_by(&self) -> Option<&'a Kernel> {
+        self.kernel
+            .filter(|kernel| self.sentry.is_none_or(|id| id == kernel.build_id()))
+    }
 }
 
 /// One exit of the vCPU, without the borrow of its `kvm_run`.
@@ -126,7 +137,7 @@ impl Runner<'_, '_> {
                         return Ok(Some(Stop::Exited { status, signal }));
                     }
                     Outcome::Panic { message, frames } => {
-                        let report = panic_report(&message, &frames, self.guest.kernel);
+                        let report = panic_report(&message, &frames, self.guest.named_by());
                         return Ok(Some(Stop::Panicked(report)));
                     }
                 },
@@ -432,7 +443,7 @@ impl Runner<'_, '_> {
     }
 
     fn stopped(&self, reason: String) -> VmError {
-        let symbols = self.guest.kernel.map(Symbols::of);
+        let symbols = self.guest.named_by().map(Symbols::of);
         let registers = vcpu::report::describe(self.vcpu, self.guest.memory, symbols.as_ref());
         VmError::Stopped { reason, registers }
     }
