@@ -15,7 +15,14 @@ static void dump(void) {
     prctl(PR_SET_DUMPABLE, 0); // whatever the machine does with core files
     abort();
 }
-static void stop(void) { raise(SIGSTOP); }
+static int gate[2];
+// Lives until its parent has seen that it goes on.
+static void stop(void) {
+    char byte;
+    close(gate[1]);
+    raise(SIGSTOP);
+    read(gate[0], &byte, 1);
+}
 static void show(pid_t pid, int options) {
     siginfo_t info;
     memset(&info, 0x5a, sizeof info);
@@ -33,6 +40,7 @@ int main(void) {
     show(pid, WEXITED);
     show(spawn(die), WEXITED);
     show(spawn(dump), WEXITED);
+    pipe(gate);
     pid = spawn(stop);
     show(pid, WSTOPPED | WNOWAIT);
     show(pid, WSTOPPED);
@@ -42,6 +50,7 @@ int main(void) {
     R(info.si_pid);
     kill(pid, SIGCONT);
     show(pid, WCONTINUED);
+    close(gate[1]);
     show(pid, WEXITED);
     R(waitid(P_ALL, 0, &info, WEXITED));
     R(waitid(P_PID, 0, &info, WEXITED));
