@@ -97,13 +97,7 @@ impl Nursery {
         // `theirs` is dropped below, after the fork.
         unsafe {
             command.pre_exec(move || {
-                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 {
-                    return Err(io::Error::last_os_error());
-                }
-                // The parent may have died before the line above took effect.
-                if u32::try_from(libc::getppid()) != Ok(parent) {
-                    return Err(io::Error::from_raw_os_error(libc::ESRCH));
-                }
+                nursery::end_with(parent)?;
                 // `reserve_nursery_fd` keeps the two numbers apart; dup2 clears close-on-exec.
                 if libc::dup2(socket, NURSERY_FD) == -1 {
                     return Err(io::Error::last_os_error());

@@ -50,11 +50,6 @@ impl PrivilegeMode {
         }
     }
 
-    /// Whether it is a mode of hosts that emulate ring 0.
-    pub fn on_software_kvm(self) -> bool {
-        self != Self::Hardware
-    }
-
     /// Whether it is as much as is required; the error says what it is and what to do.
     pub fn check(self, required: Required) -> Result<(), String> {
         match (required, self) {

@@ -33,6 +33,34 @@ const PIECE: usize = 512;
 /// The most one written byte becomes (a tab as spaces).
 const WIDEST: usize = 8;
 
+/// Writes what `src` has, piece by piece as there is `room`. EAGAIN when there is none at all.
+fn in_pieces(
+    src: &mut Source<'_>,
+    room: impl Fn() -> usize,
+    mut sink: impl FnMut(&[u8]),
+) -> Result<usize> {
+    let mut done = 0;
+    while src.remaining() > 0 {
+        let room = room();
+        if room == 0 {
+            return if done == 0 {
+                Err(Errno::EAGAIN)
+            } else {
+                Ok(done)
+            };
+        }
+        let mut piece = [0; PIECE];
+        let taken = match src.take(&mut piece[..room.min(PIECE)]) {
+            Ok(taken) => taken,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        };
+        sink(&piece[..taken]);
+        done += taken;
+    }
+    Ok(done)
+}
+
 /// Status bytes of packet mode (ioctl_tty(2), TIOCPKT).
 mod packet {
     pub const FLUSH_READ: u8 = 1;
@@ -85,34 +113,18 @@ impl Pty {
 
     /// Writes to the master.
     pub fn write(&self, termios: &Termios, src: &mut Source<'_>) -> Result<usize> {
-        let mut done = 0;
-        while src.remaining() > 0 {
-            let room = self.room();
-            if room == 0 {
-                return if done == 0 {
-                    Err(Errno::EAGAIN)
-                } else {
-                    Ok(done)
-                };
-            }
-            let mut piece = [0; PIECE];
-            let taken = match src.take(&mut piece[..room.min(PIECE)]) {
-                Ok(taken) => taken,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            };
+        let room = || self.room();
+        in_pieces(src, room, |piece| {
             let mut out = Vec::new();
             {
                 let mut state = self.state.lock();
-                for byte in &piece[..taken] {
+                for byte in piece {
                     state.line.write(*byte, termios, &mut out);
                 }
                 state.to_master.extend(out);
             }
-            done += taken;
             self.master_queue.wake(PollEvents::IN | PollEvents::RDNORM);
-        }
-        Ok(done)
+        })
     }
 
     /// Bytes that can be written to the terminal now.
@@ -345,26 +357,8 @@ impl File for Master {
 
     fn write_at(&self, src: &mut Source<'_>, _: u64) -> Result<usize> {
         let pty = self.pty();
-        let mut done = 0;
-        while src.remaining() > 0 {
-            let room = pty.state.lock().line.room(&self.tty.termios());
-            if room == 0 {
-                return if done == 0 {
-                    Err(Errno::EAGAIN)
-                } else {
-                    Ok(done)
-                };
-            }
-            let mut piece = [0; PIECE];
-            let taken = match src.take(&mut piece[..room.min(PIECE)]) {
-                Ok(taken) => taken,
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            };
-            pty.typed(&self.tty, &piece[..taken]);
-            done += taken;
-        }
-        Ok(done)
+        let room = || pty.state.lock().line.room(&self.tty.termios());
+        in_pieces(src, room, |piece| pty.typed(&self.tty, piece))
     }
 
     fn poll(&self) -> PollEvents {

@@ -43,8 +43,9 @@ impl Vm {
         description: &Description,
     ) -> Result<Manifest, VmError> {
         self.compact(None)?;
+        let images = self.image_records()?;
         let staging = Staging::beside(target)?;
-        let manifest = self.stage(&staging, description)?;
+        let manifest = self.stage(&staging, description, &images)?;
         staging.publish()?;
         Ok(manifest)
     }
@@ -59,10 +60,11 @@ impl Vm {
         description: &Description,
         request: &[u8],
     ) -> Result<Manifest, VmError> {
-        let touched = self.rehearse_as_it_is(target, description, request)?;
+        let images = self.image_records()?;
+        let touched = self.rehearse_as_it_is(target, description, &images, request)?;
         self.compact(touched)?;
         let staging = Staging::beside(target)?;
-        let mut manifest = self.stage(&staging, description)?;
+        let mut manifest = self.stage(&staging, description, &images)?;
         let rehearsal = rehearse(staging.path(), request);
         // Its reads page by page left small folios behind.
         let memory = staging.path().join(MEMORY_FILE);
@@ -85,10 +87,11 @@ impl Vm {
         &mut self,
         target: &Path,
         description: &Description,
+        images: &[ImageRecord],
         request: &[u8],
     ) -> Result<Option<Vec<u8>>, VmError> {
         let staging = Staging::beside(target)?;
-        self.stage(&staging, description)?;
+        self.stage(&staging, description, images)?;
         match rehearse(staging.path(), request) {
             Ok(touched) => {
                 let pages = self.memory.ram_size() / working_set::PAGE;
@@ -136,19 +139,9 @@ impl Vm {
             .ok_or(SnapshotError::NotReady)
     }
 
-    /// Writes all parts, with an empty working set.
-    fn stage(&mut self, staging: &Staging, description: &Description) -> Result<Manifest, VmError> {
-        let waits = self.ready_waits()?;
-        self.finish_exits()?;
-        let monotonic_ns = self.clock.now();
-        let vcpus = (self.shell.vcpus().zip(waits))
-            .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, wait)))
-            .collect::<Result<_, VmError>>()?;
-        let state = State::new(vcpus, monotonic_ns).encode().map_err(|reason| {
-            SnapshotError::io("write", staging.path())(std::io::Error::other(reason))
-        })?;
-        let images = self
-            .memory
+    /// The images of the guest, with their digests: reads all of them.
+    fn image_records(&self) -> Result<Vec<ImageRecord>, SnapshotError> {
+        self.memory
             .images()
             .iter()
             .zip(&self.mounts)
@@ -160,7 +153,25 @@ impl Vm {
                     part,
                 })
             })
-            .collect::<Result<Vec<_>, SnapshotError>>()?;
+            .collect()
+    }
+
+    /// Writes all parts, with an empty working set.
+    fn stage(
+        &mut self,
+        staging: &Staging,
+        description: &Description,
+        images: &[ImageRecord],
+    ) -> Result<Manifest, VmError> {
+        let waits = self.ready_waits()?;
+        self.finish_exits()?;
+        let monotonic_ns = self.clock.now();
+        let vcpus = (self.shell.vcpus().zip(waits))
+            .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, wait)))
+            .collect::<Result<_, VmError>>()?;
+        let state = State::new(vcpus, monotonic_ns).encode().map_err(|reason| {
+            SnapshotError::io("write", staging.path())(std::io::Error::other(reason))
+        })?;
         let privilege_mode = self.privilege_mode();
 
         let memory_path = staging.path().join(MEMORY_FILE);
@@ -182,7 +193,7 @@ impl Vm {
             features: self.shell.features(),
             tsc_khz: self.shell.tsc.khz,
             memory_size: memory.size,
-            images,
+            images: images.to_vec(),
             state: Part::of_bytes(&state),
             memory,
             working_set: Part::of_bytes(&[]),

@@ -95,8 +95,9 @@ fn fork_sibling() -> io::Result<i32> {
     }
 }
 
-/// Has this process killed when its parent, `parent`, dies.
-fn end_with(parent: u32) -> io::Result<()> {
+/// Has this process killed when its parent, `parent`, dies. Makes only system calls that a child may
+/// make between fork and exec.
+pub fn end_with(parent: u32) -> io::Result<()> {
     // SAFETY: changes only what happens at the parent's death.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == -1 {
         return Err(io::Error::last_os_error());
