@@ -11,6 +11,8 @@ static struct timespec in(clockid_t clock, long ms) {
     t.tv_nsec += ms * 1000000;
     while (t.tv_nsec >= 1000000000)
         t.tv_sec++, t.tv_nsec -= 1000000000;
+    while (t.tv_nsec < 0)
+        t.tv_sec--, t.tv_nsec += 1000000000;
     return t;
 }
 int main(void) {

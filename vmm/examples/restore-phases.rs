@@ -10,6 +10,7 @@ use std::time::Instant;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
+use sprout_vmm::snapshot::restore::prepare;
 use sprout_vmm::vm::Stop;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,11 +28,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         set.len()
     );
     for _ in 0..count(0)? {
-        let shell = Shell::new()?;
-        print!("create {:?}", shell.created_in());
         let start = Instant::now();
-        let mut vm = shell.prepare(&snapshot)?;
-        print!(" prepare {:?}", start.elapsed());
+        let mut vm = prepare(&snapshot, || {
+            let shell = Shell::new()?;
+            print!("create {:?}", shell.created_in());
+            Ok(shell)
+        })?;
+        print!(" in {:?}", start.elapsed());
         let start = Instant::now();
         let mut next = vm.resume_with_request(0, &request)?;
         print!(" resume {:?}", start.elapsed());

@@ -50,13 +50,17 @@ impl Mapping {
     }
 
     /// Copies `length` bytes at `offset` of `file` to the same place in the mapping.
-    pub fn read_from(&self, file: &File, offset: u64, length: usize) -> io::Result<()> {
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may use these bytes meanwhile, neither a thread nor a guest.
+    pub unsafe fn read_from(&self, file: &File, offset: u64, length: usize) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| too_large())?;
         if start.checked_add(length).is_none_or(|end| end > self.size) {
             return Err(too_large());
         }
-        // SAFETY: the range lies in our mapping, which only this thread uses so far: no guest runs
-        // on it, and bytes have no invalid values.
+        // SAFETY: the range lies in our mapping and is the caller's alone; bytes have no invalid
+        // values.
         let bytes = unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length) };
         file.read_exact_at(bytes, offset)
     }

@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering;
 use sprout_abi::boot::{BootInfo, ClockReading, MAX_IMAGES, RestoreInfo, SharedPage};
 use sprout_abi::hypercall::TerminalState;
 use sprout_abi::layout::{
-    HUGE_PAGE_SIZE, HYPERCALL_PAGE_GPA, IMAGE_STRIDE, KERNEL_GPA, MAX_RAM, PAGE_SIZE,
-    SHARED_PAGE_GPA, image_base,
+    HYPERCALL_PAGE_GPA, IMAGE_STRIDE, KERNEL_GPA, MAX_RAM, PAGE_SIZE, SHARED_PAGE_GPA, image_base,
 };
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
@@ -18,7 +17,6 @@ use vm_memory::{
 };
 
 use crate::mapping::Mapping;
-use crate::snapshot::working_set::WorkingSet;
 
 /// Least RAM of a guest: the sentry, its tables, and something to run in.
 pub const MIN_RAM: u64 = 16 << 20;
@@ -66,7 +64,7 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
-    fn map(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn map(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |cause| Self::Map { what, cause }
     }
@@ -167,34 +165,9 @@ impl GuestMemory {
         Self::over(backing, images)
     }
 
-    /// RAM that starts as the content of a snapshot's memory file, copied on write; its working set
-    /// is copied now.
-    pub fn from_file(
-        file: &File,
-        ram_size: u64,
-        set: &WorkingSet,
-        images: Vec<Image>,
-    ) -> Result<Self, MemoryError> {
-        let size = checked_ram_size(ram_size)?;
-        let load = || -> io::Result<Mapping> {
-            let backing = Mapping::private_file(file, size)?;
-            for block in set.blocks() {
-                let offset = *block as usize * HUGE_PAGE_SIZE as usize;
-                backing.replace_by_zero(offset, HUGE_PAGE_SIZE as usize)?;
-            }
-            for (run, loaded) in set.runs() {
-                let (offset, length) = (u64::from(run.start) * PAGE_SIZE, run.len() * 4096);
-                if loaded {
-                    backing.read_from(file, offset, length)?;
-                } else {
-                    // Only a head start: what is not copied here is when the guest writes it.
-                    let _ = backing.advise(offset as usize, length, libc::MADV_POPULATE_WRITE);
-                }
-            }
-            Ok(backing)
-        };
-        let backing = load().map_err(MemoryError::map("the snapshot's memory file"))?;
-        Self::over(backing, images)
+    /// Memory of a snapshot's guest, its working set loaded.
+    pub(crate) fn loaded(ram: Mapping, images: Vec<Image>) -> Result<Self, MemoryError> {
+        Self::over(ram, images)
     }
 
     fn over(backing: Mapping, image_slots: Vec<Image>) -> Result<Self, MemoryError> {
@@ -304,7 +277,7 @@ impl GuestMemory {
     }
 }
 
-fn checked_ram_size(size: u64) -> Result<usize, MemoryError> {
+pub(crate) fn checked_ram_size(size: u64) -> Result<usize, MemoryError> {
     let valid = (MIN_RAM..=MAX_RAM).contains(&size) && size.is_multiple_of(PAGE_SIZE);
     usize::try_from(size)
         .ok()

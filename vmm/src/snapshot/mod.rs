@@ -11,6 +11,7 @@
 //! its name all at once or not at all ([`write`]). [`Snapshot::open`] checks all but the
 //! memory and the images; [`Snapshot::verify`] reads those, too, and is for registration.
 
+mod loading;
 pub mod manifest;
 mod memory_file;
 pub mod restore;

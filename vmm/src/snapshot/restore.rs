@@ -1,8 +1,11 @@
 //! Restoring: a new VM over a private mapping of the snapshot's memory.
 //!
-//! In two steps, so that the first can be done before a request exists: [`Shell::prepare`] maps
-//! memory and sets the vCPU's state; [`Vm::resume`] makes the guest an instance of its own (fresh
-//! entropy, identity, clocks) and ends its WAIT.
+//! In two steps, so that the first can be done before a request exists: [`prepare`] loads memory and
+//! sets the vCPU's state; [`Vm::resume`] makes the guest an instance of its own (fresh entropy,
+//! identity, clocks) and ends its WAIT.
+
+use std::io;
+use std::thread;
 
 use sprout_abi::boot::{RestoreInfo, boot_flags};
 use sprout_abi::hypercall::event;
@@ -10,11 +13,12 @@ use sprout_abi::layout::RESTORE_INFO_GPA;
 use sprout_agent::Restored;
 use vm_memory::{Bytes, GuestAddress};
 
+use super::loading::Loading;
 use super::{Snapshot, SnapshotError};
 use crate::clock::GuestClock;
 use crate::hypercall;
 use crate::isolation::PrivilegeMode;
-use crate::memory::{GuestMemory, Image, Wire};
+use crate::memory::{GuestMemory, Image, MemoryError, Wire, checked_ram_size};
 use crate::shell::Shell;
 use crate::vm::{Vm, VmError};
 
@@ -34,23 +38,56 @@ impl Instance {
     }
 }
 
+/// The snapshot's guest in a VM that `make_shell` makes, still waiting, its working set in memory.
+/// The memory is loaded by a second thread while the VM is made, and by both from then on.
+pub fn prepare(
+    snapshot: &Snapshot,
+    make_shell: impl FnOnce() -> Result<Shell, VmError>,
+) -> Result<Vm, VmError> {
+    let manifest = snapshot.manifest();
+    let size = checked_ram_size(manifest.memory_size)?;
+    let failed = || MemoryError::map("the snapshot's memory file");
+    let loading = Loading::new(&snapshot.memory, size, &snapshot.working_set);
+    let loading = loading.map_err(failed())?;
+    let shell = thread::scope(|scope| {
+        let help = || loading.work();
+        // Without a second thread it takes longer, that is all.
+        let helper = loading.is_long().then(|| {
+            thread::Builder::new()
+                .name("loader".into())
+                .spawn_scoped(scope, help)
+        });
+        let shell = make_shell()?;
+        shell.check(snapshot)?;
+        loading.work().map_err(failed())?;
+        if let Some(Ok(helper)) = helper {
+            let done = helper.join().unwrap_or_else(|_| Err(panicked()));
+            done.map_err(failed())?;
+        }
+        Ok::<_, VmError>(shell)
+    })?;
+    let images = manifest
+        .images
+        .iter()
+        .enumerate()
+        .map(|(index, image)| Image::open(&image.path, index))
+        .collect::<Result<Vec<_>, _>>()?;
+    shell.become_guest(snapshot, GuestMemory::loaded(loading.finish(), images)?)
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the thread that loads it panicked")
+}
+
 impl Shell {
     /// Turns the shell into the snapshot's guest, still waiting, its working set in memory.
-    pub fn prepare(mut self, snapshot: &Snapshot) -> Result<Vm, VmError> {
-        self.check(snapshot)?;
+    pub fn prepare(self, snapshot: &Snapshot) -> Result<Vm, VmError> {
+        prepare(snapshot, || Ok(self))
+    }
+
+    /// Puts the snapshot's guest into the VM.
+    fn become_guest(mut self, snapshot: &Snapshot, memory: GuestMemory) -> Result<Vm, VmError> {
         let manifest = snapshot.manifest();
-        let images = manifest
-            .images
-            .iter()
-            .enumerate()
-            .map(|(index, image)| Image::open(&image.path, index))
-            .collect::<Result<Vec<_>, _>>()?;
-        let memory = GuestMemory::from_file(
-            &snapshot.memory,
-            manifest.memory_size,
-            &snapshot.working_set,
-            images,
-        )?;
         self.attach(&memory)?;
         let (saved, waits): (Vec<_>, Vec<_>) = snapshot
             .state
@@ -124,7 +161,7 @@ impl Vm {
         };
         let mut bytes = notice.encode().map_err(|error| VmError::Io {
             action: "write the notice of the restore",
-            cause: std::io::Error::other(error),
+            cause: io::Error::other(error),
         })?;
         bytes.extend_from_slice(request);
         Ok(bytes)
@@ -154,7 +191,7 @@ impl Vm {
             .write_obj(Wire(info), GuestAddress(RESTORE_INFO_GPA))
             .map_err(|error| VmError::Io {
                 action: "write the restore information",
-                cause: std::io::Error::other(error),
+                cause: io::Error::other(error),
             })?;
         let events = event::RESTORED | event::REQUEST;
         hypercall::complete(&self.memory, wait.request, events.cast_signed())?;

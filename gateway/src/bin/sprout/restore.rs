@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use sprout_abi::boot::boot_flags;
@@ -13,6 +13,7 @@ use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
+use sprout_vmm::snapshot::restore::prepare;
 use sprout_vmm::vm::Stop;
 
 use crate::isolation::Requirement;
@@ -61,9 +62,6 @@ pub fn request(id: &str, path: &str, body: &str) -> anyhow::Result<Vec<u8>> {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = Store::open_default()?.snapshot_dir(&args.name)?;
     let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
-    let shell = Shell::new()?;
-    let created = shell.created_in();
-
     let start = Instant::now();
     let snapshot = Snapshot::open(&path)?;
     let manifest = snapshot.manifest();
@@ -73,9 +71,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Err(reason) = manifest.privilege_mode.check(args.requirement.required()) {
         bail!("the snapshot {}: {reason}", args.name);
     }
-    let opened = start.elapsed();
-    let mut vm = shell.prepare(&snapshot)?;
-    let prepared = start.elapsed() - opened;
+    let mut created = Duration::ZERO;
+    let mut vm = prepare(&snapshot, || {
+        let shell = Shell::new()?;
+        created = shell.created_in();
+        Ok(shell)
+    })?;
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(args.strace, boot_flags::STRACE) | set(args.stats, boot_flags::STATS);
     let request = request("restore", &args.path, &args.data)?;
@@ -83,19 +84,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut backend = Buffered::new([bytes])
         .with_terminal(terminal)
         .with_first_request();
-    let resumed = start.elapsed();
+    let resumed = start.elapsed() - created;
     let kernel = Kernel::embedded().ok();
     let stop = vm.run(kernel.as_ref(), &mut backend)?;
-    let ran = start.elapsed() - resumed;
+    let ran = start.elapsed() - created - resumed;
 
     if args.stats {
-        let phases = [
-            ("create", created),
-            ("open", opened),
-            ("prepare", prepared),
-            ("restore", resumed),
-            ("run", ran),
-        ];
+        // They add up to the whole: memory is loaded from the start, beside the VM's creation.
+        let phases = [("create", created), ("restore", resumed), ("run", ran)];
         for (name, duration) in phases {
             eprintln!("{name:<9} {:>9.3} ms", duration.as_secs_f64() * 1e3);
         }
