@@ -193,6 +193,12 @@ mod imp {
         call(number::START_CPU, [cpu as u64, entry, root, 0, 0, 0]).map(drop)
     }
 
+    /// Gives the host back what is behind these ranges of whole 2 MiB: they read as zero then. At
+    /// most [`MAX_SEGMENTS`].
+    pub fn give_back(ranges: &[Segment]) -> Result<()> {
+        call_with_segments(number::GIVE_BACK, ranges, 0).map(drop)
+    }
+
     /// Events that came while the guest was busy; clears them.
     pub fn take_events() -> u64 {
         let page = shared();
@@ -207,7 +213,7 @@ mod imp {
 #[allow(missing_docs)]
 mod imp {
     use crate::errno::{Errno, Result};
-    use sprout_abi::hypercall::TerminalState;
+    use sprout_abi::hypercall::{Segment, TerminalState};
     use std::io::Write;
 
     pub fn console_write(stream: u64, bytes: &[u8]) -> Result<usize> {
@@ -247,6 +253,10 @@ mod imp {
 
     pub fn take_events() -> u64 {
         0
+    }
+
+    pub fn give_back(_: &[Segment]) -> Result<()> {
+        Err(Errno::ENOSYS)
     }
 
     pub fn set_kick(_: usize) {}

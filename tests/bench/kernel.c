@@ -111,7 +111,7 @@ static void spawn(long count) {
     }
 }
 
-// --- signal: to itself, a handler and back --------------------------------------------------------
+// --- signal: to itself, a handler and back (as lmbench's lat_sig does it) -----------------------------
 
 static volatile sig_atomic_t handled;
 
@@ -121,6 +121,15 @@ static void count_signal(int signal) {
 }
 
 static void signals(long count) {
+    signal(SIGUSR1, count_signal);
+    pid_t self = getpid();
+    for (long i = 0; i < count; i++)
+        kill(self, SIGUSR1);
+    need(handled >= count, "the handler");
+}
+
+// The C library's raise blocks and unblocks all signals around it: two system calls more.
+static void raises(long count) {
     signal(SIGUSR1, count_signal);
     for (long i = 0; i < count; i++)
         raise(SIGUSR1);
@@ -175,6 +184,7 @@ static const struct {
     {"pipe", pipes, 4000, BATCHES},
     {"spawn", spawn, 40, BATCHES},
     {"signal", signals, 4000, BATCHES},
+    {"raise", raises, 4000, BATCHES},
     {"touch", touch, 65536, 1}, // 256 MiB, once: really the first time
     {"parallel", parallel, 100000000, BATCHES},
 };

@@ -101,6 +101,19 @@ int main(int argc, char **argv) {
         printf("ready\n");
         while (!came) {
         }
+    } else if (!strcmp(what, "free")) { // MIB wait|compute
+        size_t size = (size_t)atoi(argv[2]) << 20;
+        char *memory =
+            mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), c;
+        NEED(memory != MAP_FAILED);
+        memset(memory, 1, size);
+        printf("ready\n");
+        NEED(read(0, &c, 1) == 1);
+        NEED(munmap(memory, size) == 0);
+        printf("freed\n");
+        while (strcmp(argv[3], "wait") != 0) {
+        }
+        pause();
     } else if (!strcmp(what, "die")) {
         raise(atoi(argv[2]));
     }

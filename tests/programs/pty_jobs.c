@@ -241,12 +241,18 @@ static void leaves(int tty) {
     signal(SIGTTOU, SIG_IGN);
     pid_t pid = fork();
     if (pid == 0) {
+        // Blocked until it waits, or it would wait for ever.
+        sigset_t hangup, none;
+        sigemptyset(&none);
+        sigemptyset(&hangup);
+        sigaddset(&hangup, SIGHUP);
+        sigprocmask(SIG_BLOCK, &hangup, NULL);
         handle(SIGHUP, on_signal, SA_RESTART);
         setpgid(0, 0);
         tcsetpgrp(tty, getpgrp());
         say("in the foreground\n");
         write(ready[1], "", 1);
-        pause();
+        sigsuspend(&none);
         _exit(0);
     }
     read(ready[0], &byte, 1);

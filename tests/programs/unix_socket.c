@@ -62,7 +62,9 @@ int main(void) {
     close(c);
     c = socket(AF_UNIX, SOCK_STREAM, 0);
     R(connect(c, ADDR(a))); // the name is there, nobody listens
-    struct sockaddr_un hidden = {.sun_family = AF_UNIX, .sun_path = "\0sprout-abstract"};
+    struct sockaddr_un hidden = {.sun_family = AF_UNIX};
+    // 15 characters: the name space is everybody's, and others may run this too.
+    snprintf(hidden.sun_path + 1, sizeof hidden.sun_path - 1, "sprout-%08x", (unsigned)getpid());
     s = socket(AF_UNIX, SOCK_DGRAM, 0);
     R(bind(s, (struct sockaddr *)&hidden, 2 + 16));
     int d = socket(AF_UNIX, SOCK_DGRAM, 0);

@@ -9,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// How long the pipes of a command that has ended may stay open.
 const GRACE: Duration = Duration::from_secs(5);
@@ -88,16 +90,21 @@ pub fn run_with_input(
 /// Waits for a child at most until the deadline; none means that it still runs.
 pub fn wait(child: &mut Child, deadline: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + deadline;
-    let mut pause = Duration::from_micros(200);
+    let pid = Pid::from_child(child);
+    // One that has been waited for already may be gone.
+    if let Some(status) = child.try_wait()? {
+        return Ok(Some(status));
+    }
+    let ended = pidfd_open(pid, PidfdFlags::empty())?;
     loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+        let left = end.saturating_duration_since(Instant::now());
+        let mut ends = [PollFd::new(&ended, PollFlags::IN)];
+        match poll(&mut ends, Some(&left.try_into()?)) {
+            Ok(0) => return Ok(child.try_wait()?),
+            Ok(_) => return Ok(Some(child.wait()?)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(5));
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +28,7 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("standard_input_ends_where_the_hosts_does", standard_input),
     ("input_comes_to_a_reader_beside_a_busy_thread", busy),
+    ("freed_memory_goes_back_to_the_host", given_back),
     ("raw_mode_is_the_terminals_and_is_undone", raw_mode),
     (
         "raw_mode_is_undone_when_the_program_is_killed",
@@ -291,10 +292,14 @@ fn window() -> Result<()> {
     Ok(())
 }
 
-/// Starts the program with pipes and waits for its first line.
-fn started(args: &[&str]) -> Result<(Child, std::process::ChildStdout)> {
-    let mut child = sprout_run(&[], args)?
-        .stdin(Stdio::null())
+/// Starts the program with its output in a pipe and waits for its first line.
+fn started(args: &[&str]) -> Result<(Child, ChildStdout)> {
+    started_with(&[], Stdio::null(), args)
+}
+
+fn started_with(options: &[&str], input: Stdio, args: &[&str]) -> Result<(Child, ChildStdout)> {
+    let mut child = sprout_run(options, args)?
+        .stdin(input)
         .stdout(Stdio::piped())
         .spawn()?;
     let mut out = child.stdout.take().context("no pipe")?;
@@ -307,14 +312,7 @@ fn started(args: &[&str]) -> Result<(Child, std::process::ChildStdout)> {
 /// With several vCPUs one that is idle watches the input, though a task of another one wants it.
 fn busy() -> Result<()> {
     for vcpus in ["1", "2"] {
-        let mut child = sprout_run(&["--vcpus", vcpus], &["busy"])?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut out = child.stdout.take().context("no pipe")?;
-        let mut line = [0; 6];
-        out.read_exact(&mut line)?;
-        ensure!(&line == b"ready\n", "{line:?}");
+        let (mut child, _out) = started_with(&["--vcpus", vcpus], Stdio::piped(), &["busy"])?;
         // The reader waits by then, and the other vCPU sleeps.
         std::thread::sleep(Duration::from_millis(100));
         let mut input = child.stdin.take().context("no pipe")?;
@@ -324,6 +322,44 @@ fn busy() -> Result<()> {
         ensure!(status == Some(0), "{vcpus} vCPUs: {status:?}");
     }
     Ok(())
+}
+
+/// Whether the program idles or computes: what it freed is not the host's burden any more.
+fn given_back() -> Result<()> {
+    for then in ["wait", "compute"] {
+        let (mut child, mut out) = started_with(&[], Stdio::piped(), &["free", "40", then])?;
+        let with = resident(&child)?;
+        let mut input = child.stdin.take().context("no pipe")?;
+        input.write_all(b"x")?;
+        let mut line = [0; 6];
+        out.read_exact(&mut line)?;
+        ensure!(&line == b"freed\n", "{line:?}");
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let now = resident(&child)?;
+            // 40 MiB less a block at each end.
+            if with.saturating_sub(now) >= 36 << 20 {
+                break;
+            }
+            ensure!(
+                Instant::now() < end,
+                "{then}: {with} bytes before, {now} after"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        kill_group_of(&mut child)?;
+    }
+    Ok(())
+}
+
+/// Bytes of memory a process has for itself.
+fn resident(child: &Child) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("no RssAnon")?.parse::<u64>()? << 10)
 }
 
 fn send(child: &Child, signal: Signal) -> Result<()> {

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use sprout_abi::boot::{BootInfo, ClockReading, MAX_IMAGES, RestoreInfo, SharedPage};
 use sprout_abi::hypercall::TerminalState;
 use sprout_abi::layout::{
-    HYPERCALL_PAGE_GPA, IMAGE_STRIDE, KERNEL_GPA, MAX_RAM, PAGE_SIZE, SHARED_PAGE_GPA, image_base,
+    HUGE_PAGE_SIZE, HYPERCALL_PAGE_GPA, IMAGE_STRIDE, KERNEL_GPA, MAX_RAM, PAGE_SIZE,
+    SHARED_PAGE_GPA, image_base,
 };
 use vm_memory::{
     Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
@@ -236,6 +237,19 @@ impl GuestMemory {
         memory
             .get_slice(GuestAddress(gpa), size)
             .map_err(|_| refused())
+    }
+
+    /// Gives the host back the memory behind a range of RAM, whole large pages: it is zero then.
+    pub fn discard(&self, gpa: u64, len: u64) -> io::Result<()> {
+        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+        let inside = gpa
+            .checked_add(len)
+            .is_some_and(|end| end <= self.ram_size());
+        if !inside || !gpa.is_multiple_of(HUGE_PAGE_SIZE) || !len.is_multiple_of(HUGE_PAGE_SIZE) {
+            return Err(invalid());
+        }
+        // In a restored guest it must not show the snapshot's content again.
+        self.backing.replace_by_zero(gpa as usize, len as usize)
     }
 
     /// Copies `N` little-endian words a request names.

@@ -80,6 +80,9 @@ pub mod number {
     /// Starts vCPU `args[0]`, which does not run yet, in ring 0 at the virtual address `args[1]`
     /// with the page-table root `args[2]`, in the state vCPU 0 started in.
     pub const START_CPU: u32 = 16;
+    /// The guest does not need the content of the scatter list's ranges any more, each whole 2 MiB
+    /// of RAM: the host has the memory back, and it reads as zero.
+    pub const GIVE_BACK: u32 = 17;
 }
 
 /// What TAKE_SIGNAL adds to a number.

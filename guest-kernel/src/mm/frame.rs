@@ -11,7 +11,8 @@
 //!   RAM), not through the free pages;
 //! - memory that was never used stays out of the lists behind a watermark, its records untouched;
 //! - blocks remember that they are still zero from the host, and are not zeroed again;
-//! - frames freed last are handed out first: the host already backs them.
+//! - frames freed last are handed out first: the host already backs them;
+//! - blocks that stay free go back to the host after a while ([`super::reclaim`]).
 
 use super::phys;
 use crate::errno::{Errno, Result};
@@ -62,6 +63,8 @@ pub struct FrameAllocator {
     hot: [u32; HOT],
     hot_len: usize,
     free: u32,
+    /// Free 2 MiB blocks that are not known to be zero: the host backs them for nothing.
+    used_blocks: u32,
 }
 
 impl FrameAllocator {
@@ -75,6 +78,7 @@ impl FrameAllocator {
             hot: [0; HOT],
             hot_len: 0,
             free: 0,
+            used_blocks: 0,
         }
     }
 
@@ -124,6 +128,9 @@ impl FrameAllocator {
     }
 
     fn push(&mut self, frame: u32, order: u32, zero: u64) {
+        if order == MAX_ORDER && zero == 0 {
+            self.used_blocks += 1;
+        }
         let next = self.lists[order as usize];
         self.set(
             frame,
@@ -153,6 +160,9 @@ impl FrameAllocator {
             self.set(next, links | u64::from(previous) << LINK_BITS);
         }
         self.set(frame, 0);
+        if order == MAX_ORDER as usize && record & ZERO == 0 {
+            self.used_blocks -= 1;
+        }
         record & ZERO
     }
 
@@ -355,7 +365,36 @@ impl FrameAllocator {
                 frame = (record & LINK_MASK) as u32;
             }
         }
+        self.used_blocks = 0;
         self.join_buddies(ZERO);
+    }
+
+    /// Takes free 2 MiB blocks that are not known to be zero off the list, as many as there is room
+    /// for: what the host gets back. They count as free all the while. How many.
+    fn take_used(&mut self, blocks: &mut [u64]) -> usize {
+        for i in 0..core::mem::take(&mut self.hot_len) {
+            self.join(self.hot[i], 0, 0);
+        }
+        let mut taken = 0;
+        let mut frame = self.lists[MAX_ORDER as usize];
+        while frame != 0 && taken < blocks.len() {
+            let record = self.get(frame);
+            if record & ZERO == 0 {
+                self.unlink(frame);
+                blocks[taken] = u64::from(frame) * PAGE_SIZE;
+                taken += 1;
+            }
+            frame = (record & LINK_MASK) as u32;
+        }
+        taken
+    }
+
+    /// Lists blocks that [`Self::take_used`] took.
+    fn put_back(&mut self, blocks: &[u64], zero: bool) {
+        for block in blocks {
+            let zero = if zero { ZERO } else { 0 };
+            self.push((block / PAGE_SIZE) as u32, MAX_ORDER, zero);
+        }
     }
 
     /// Frames that can be allocated.
@@ -380,6 +419,8 @@ static FIRST: AtomicU64 = AtomicU64::new(u64::MAX);
 static TOTAL: AtomicU64 = AtomicU64::new(0);
 /// See [`is_scarce`].
 static SCARCE: AtomicBool = AtomicBool::new(false);
+/// See [`has_used_blocks`].
+static USED_BLOCKS: AtomicBool = AtomicBool::new(false);
 
 /// Gives the allocator its RAM: `[free_start, ram_size)` of the boot information. Called once.
 pub fn init(free_start: u64, ram_size: u64) {
@@ -456,11 +497,42 @@ pub fn is_used_up() -> bool {
     u64::from(allocator().free_frames()) <= kernel_reserve()
 }
 
+/// Whether there are whole free blocks that the host still backs. Looked at without the lock.
+#[inline]
+pub(super) fn has_used_blocks() -> bool {
+    USED_BLOCKS.load(Ordering::Relaxed)
+}
+
+/// Hands free 2 MiB blocks that the host backs to `give_back`, some at a time, until there are none
+/// or it fails; it says whether they read as zero now. Their number.
+pub(super) fn give_back(mut give_back: impl FnMut(&[u64]) -> bool) -> u64 {
+    let mut blocks = [0; GIVE_BACK];
+    let mut total = 0;
+    loop {
+        let taken = allocator().take_used(&mut blocks);
+        let done = taken > 0 && give_back(&blocks[..taken]);
+        let mut allocator = allocator();
+        allocator.put_back(&blocks[..taken], done);
+        watch(&allocator);
+        if !done {
+            return total;
+        }
+        total += taken as u64;
+    }
+}
+
+/// Blocks given back at a time.
+pub(super) const GIVE_BACK: usize = 32;
+
 /// Called after the count of free frames changed.
 fn watch(allocator: &FrameAllocator) {
     let scarce = u64::from(allocator.free_frames()) < kernel_reserve() / 2;
     if scarce != is_scarce() {
         SCARCE.store(scarce, Ordering::Relaxed);
+    }
+    let used = allocator.used_blocks > 0;
+    if used != has_used_blocks() {
+        USED_BLOCKS.store(used, Ordering::Relaxed);
     }
 }
 

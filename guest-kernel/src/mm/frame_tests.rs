@@ -157,3 +157,39 @@ fn frame_handles_count_references() {
     drop((shared, copy));
     assert_eq!(LIVE.with(core::cell::Cell::get), before);
 }
+
+#[test]
+fn used_blocks_are_taken_once_and_come_back_as_zero() {
+    let (mut allocator, _) = small(16);
+    let free = allocator.free_frames();
+    let huge: Vec<_> = (0..3)
+        .map_while(|_| allocator.allocate(MAX_ORDER))
+        .collect();
+    let single = allocator.allocate(0).unwrap();
+    assert_eq!(allocator.used_blocks, 0);
+    for block in &huge {
+        allocator.release(block.phys, MAX_ORDER);
+    }
+    allocator.release(single.phys, 0);
+    assert_eq!(allocator.used_blocks, 3);
+    let mut room = [0; 2];
+    assert_eq!(allocator.take_used(&mut room), 2);
+    assert_eq!((allocator.used_blocks, allocator.free_frames()), (1, free));
+    // The host refused.
+    allocator.put_back(&room, false);
+    assert_eq!(allocator.used_blocks, 3);
+    let mut room = [0; 8];
+    assert_eq!(allocator.take_used(&mut room), 3);
+    allocator.put_back(&room[..3], true);
+    assert_eq!(
+        (allocator.used_blocks, allocator.take_used(&mut room)),
+        (0, 0)
+    );
+    assert!(
+        allocator
+            .allocate_zero_huge()
+            .is_some_and(|block| block.zero)
+    );
+    allocator.scrub();
+    assert_eq!(allocator.used_blocks, 0);
+}

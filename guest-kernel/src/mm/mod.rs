@@ -17,6 +17,7 @@
 //! | `fault` | demand paging and copy-on-write |
 //! | `user` | access to user memory: walk and fault in software, then the direct map |
 //! | `fork`, `report` | duplicates; /proc/PID/maps and smaps |
+//! | `reclaim` | freed memory goes back to the host |
 //! | `compact` | before a snapshot: few large pages instead of many small ones |
 //!
 //! # Invariants
@@ -42,6 +43,7 @@ pub mod heap;
 mod map;
 mod page_table;
 mod phys;
+pub mod reclaim;
 mod remap;
 mod report;
 mod shared;

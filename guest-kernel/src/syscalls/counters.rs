@@ -57,6 +57,8 @@ pub fn lines() -> String {
         "memory_used_bytes {}",
         (memory.total - memory.free) * 4096
     );
+    let given_back = crate::mm::reclaim::given_back();
+    let _ = writeln!(out, "memory_given_back_bytes {given_back}");
     for (number, count) in UNIMPLEMENTED.lock().iter() {
         let name = super::table::name(*number).unwrap_or("unknown");
         let _ = writeln!(out, "unimplemented_syscall_{number}_{name} {count}");

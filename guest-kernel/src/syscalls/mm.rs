@@ -3,9 +3,10 @@
 use super::args::{Fd, Flags, UserAddr};
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFlags;
-use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags};
+use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags, reclaim};
 use crate::smp;
 use crate::task::Ctx;
+use crate::time;
 use core::sync::atomic::{Ordering, fence};
 use sprout_abi::layout::PAGE_SIZE;
 
@@ -80,6 +81,8 @@ fn wraps(addr: UserAddr, length: u64) -> bool {
 /// munmap(2).
 pub fn munmap(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
     ctx.space().munmap(addr.0, length)?;
+    // A program that only computes from now on looks nowhere else.
+    reclaim::consider(time::monotonic_ns());
     Ok(0)
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sprout_abi::hypercall::{
     self, MAX_SEGMENTS, TerminalState, event, number, signal, stream, terminal,
 };
+use sprout_abi::layout::HUGE_PAGE_SIZE;
 use vm_memory::{ByteValued, VolatileSlice};
 
 use crate::backend::{Backend, InputStream, Stream, TerminalAnswer, TerminalCall};
@@ -216,6 +217,7 @@ impl<'a> Call<'a> {
                 backend.stopped();
                 Ok(0)
             }
+            number::GIVE_BACK => self.give_back().map(|()| 0),
             _ => Err(errno(libc::ENOSYS)),
         };
         complete(memory, self.gpa, encode(result))?;
@@ -243,6 +245,31 @@ impl<'a> Call<'a> {
             }
         }
         Ok(slices)
+    }
+
+    /// All ranges are checked before the first is given back.
+    fn give_back(&self) -> io::Result<()> {
+        let [list, count, ..] = self.args;
+        if count > MAX_SEGMENTS {
+            return Err(errno(libc::E2BIG));
+        }
+        let entries = (0..count).map(|index| list.checked_add(16 * index));
+        let ranges = entries.map(|entry| {
+            let [gpa, len] = self
+                .memory
+                .read_words(entry.ok_or_else(|| errno(libc::EFAULT))?)
+                .map_err(fault)?;
+            self.memory.slice(gpa, len, Access::Write).map_err(fault)?;
+            if !gpa.is_multiple_of(HUGE_PAGE_SIZE) || !len.is_multiple_of(HUGE_PAGE_SIZE) {
+                return Err(errno(libc::EINVAL));
+            }
+            Ok((gpa, len))
+        });
+        let ranges: Vec<(u64, u64)> = ranges.collect::<io::Result<_>>()?;
+        for (gpa, len) in ranges {
+            self.memory.discard(gpa, len)?;
+        }
+        Ok(())
     }
 
     /// A write without blocking; when there is no room, ticks watch for it from now on.

@@ -3,7 +3,7 @@ use crate::backend::buffered::Buffered;
 use crate::clock::Tsc;
 use crate::memory::MIN_RAM;
 use proptest::prelude::*;
-use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA};
+use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, image_base};
 
 const REQUEST: u64 = HYPERCALL_PAGE_GPA;
 const LIST: u64 = HYPERCALL_PAGE_GPA + 64;
@@ -128,6 +128,38 @@ fn bad_arguments_become_errno_values() {
             "{number} {args:x?}"
         );
     }
+}
+
+#[test]
+fn what_is_given_back_reads_as_zero_and_nothing_else_is_touched() {
+    let mut guest = Guest::new(Buffered::default());
+    let block = 4 * HUGE_PAGE_SIZE;
+    let edges = [
+        block - 8,
+        block,
+        block + HUGE_PAGE_SIZE - 8,
+        block + HUGE_PAGE_SIZE,
+    ];
+    for gpa in edges {
+        guest.write_words(gpa, &[7]);
+    }
+    for (range, expected) in [
+        ([block, 4096], libc::EINVAL),
+        ([block + 4096, HUGE_PAGE_SIZE], libc::EINVAL),
+        ([0, HUGE_PAGE_SIZE], libc::EFAULT),
+        ([MIN_RAM, HUGE_PAGE_SIZE], libc::EFAULT),
+        ([image_base(0), HUGE_PAGE_SIZE], libc::EFAULT),
+    ] {
+        // A good range before it stays as it is.
+        guest.write_words(LIST, &[block, HUGE_PAGE_SIZE, range[0], range[1]]);
+        let result = guest.ring(number::GIVE_BACK, &[LIST, 2]).1;
+        assert_eq!(result, -i64::from(expected), "{range:x?}");
+    }
+    let words = |guest: &Guest| edges.map(|gpa| guest.memory.read_words::<1>(gpa).unwrap()[0]);
+    assert_eq!(words(&guest), [7; 4]);
+    guest.write_words(LIST, &[block, HUGE_PAGE_SIZE]);
+    assert_eq!(guest.ring(number::GIVE_BACK, &[LIST, 1]).1, 0);
+    assert_eq!(words(&guest), [7, 0, 0, 7]);
 }
 
 #[test]

@@ -77,9 +77,10 @@ pub fn spawn(options: &Options) -> Result<()> {
     in_microseconds(options, "spawn", "fork, exec, wait")
 }
 
-/// A signal to itself, with a handler.
+/// A signal to itself, with a handler: by the system call, and by the C library's function.
 pub fn signal(options: &Options) -> Result<()> {
-    in_microseconds(options, "signal", "signal, handler and back")
+    in_microseconds(options, "signal", "signal, handler and back")?;
+    in_microseconds(options, "raise", "    the same by raise()")
 }
 
 /// The first touch of 256 MiB of anonymous memory.
