@@ -48,7 +48,7 @@ no_exits() { # 100,000 system calls more, and no more exits than ticks of the ti
 run_native() { # with the arguments of the case in $dir
     set --
     while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
-    timeout -s KILL 60 "programs/$program" "$@" >"$out/native" 2>/dev/null </dev/null
+    timeout -s KILL 60 "programs/$program" "$@" >"$out/native" 2>/dev/null <"$dir/stdin"
 }
 
 show() { # show WHAT WANTED GOT
@@ -73,7 +73,7 @@ for dir in cases/*; do
         while IFS= read -r arg; do set -- "$@" "$arg"; done <"$dir/args"
         timeout -s KILL 60 ./sprout run --memory 64M --vcpus "$(cat "$dir/vcpus")" \
             --sentry-isolation $isolation -- "programs/$program" "$@" \
-            >"$out/stdout" 2>"$out/stderr" </dev/null
+            >"$out/stdout" 2>"$out/stderr" <"$dir/stdin"
     }
     run_case
     status=$?

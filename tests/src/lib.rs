@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod programs;
 pub mod run;
 pub mod sprout;
+pub mod static_program;
 pub mod store;
 
 use std::path::{Path, PathBuf};

@@ -1,17 +1,14 @@
 //! Static programs of Debian (shells, busybox with its applets, file-system tools) natively and in
-//! the sentry: output and exit status must be the same.
-//!
-//! Each file of `tests/static` is a case: its first line says what is run, its second the package
-//! that has it (`ci/setup` installs it), and the whole file is the program's standard input.
+//! the sentry: output and exit status must be the same. The cases are files of `tests/static`.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Trial};
 use sprout_tests::run::{Outcome, run_with_input};
+use sprout_tests::static_program::{self, StaticProgram};
 use sprout_tests::{source_dir, sprout};
 
 /// Of the package busybox-static.
@@ -30,21 +27,16 @@ fn main() -> ExitCode {
 }
 
 fn trials() -> Result<Vec<Trial>> {
-    let mut files: Vec<PathBuf> = fs::read_dir(source_dir().join("static"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.sort();
-    ensure!(!files.is_empty(), "no cases");
-    let trial = |file: PathBuf| {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        Trial::test(name.into_owned(), move || {
-            compare(&file).map_err(|error| format!("{error:#}").into())
+    let cases = static_program::all(&source_dir().join("static"))?;
+    let trial = |case: StaticProgram| {
+        Trial::test(case.name.clone(), move || {
+            compare(&case).map_err(|error| format!("{error:#}").into())
         })
     };
     let memory = Trial::test("memory_is_honoured_to_the_page", || {
         memory_size().map_err(|error| format!("{error:#}").into())
     });
-    Ok(files.into_iter().map(trial).chain([memory]).collect())
+    Ok(cases.into_iter().map(trial).chain([memory]).collect())
 }
 
 /// A size that is no multiple of a large page is what the guest has, and can use.
@@ -65,30 +57,18 @@ fn memory_size() -> Result<()> {
     Ok(())
 }
 
-fn compare(file: &Path) -> Result<()> {
+fn compare(case: &StaticProgram) -> Result<()> {
     sprout::kvm()?;
-    let text = fs::read_to_string(file)?;
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.with_context(|| format!("{} has no line {name:?}", file.display()))
-    };
-    let command: Vec<&str> = field("# run by: ")?.split_whitespace().collect();
-    let (program, args) = command.split_first().context("no program is named")?;
-    ensure!(
-        Path::new(program).exists(),
-        "{program} is not installed: it is in the package {} (ci/setup installs it)",
-        field("# package: ")?
-    );
     let home = tempfile::tempdir()?;
-    let input = || File::open(file);
-    let mut natively = Command::new(program);
-    natively.args(args).current_dir(home.path());
+    let input = || File::open(&case.input);
+    let mut natively = Command::new(&case.program);
+    natively.args(&case.args).current_dir(home.path());
     let native = run_with_input(&mut natively, input()?, DEADLINE)?;
     let mut in_sentry = sprout::command()?;
     in_sentry
         .args(["run", "--memory", "64M", "--"])
-        .arg(program)
-        .args(args);
+        .arg(&case.program)
+        .args(&case.args);
     let sentry = run_with_input(&mut in_sentry, input()?, DEADLINE)?;
     ensure!(
         native.status.is_some() && native.looks_like(&sentry),

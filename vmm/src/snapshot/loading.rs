@@ -162,10 +162,9 @@ mod tests {
     fn a_file_that_ends_early_is_an_error() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(BLOCK_BYTES as u64).unwrap();
-        let all = vec![0..BLOCK];
         let touched = Touched {
-            all: all.clone(),
-            written: all,
+            all: vec![0..8, 8..BLOCK],
+            written: vec![0..8, 8..BLOCK],
         };
         let set = WorkingSet::new(&touched, &vec![1; BLOCK_BYTES]);
         let loading = Loading::new(&file, BLOCK_BYTES, &set).unwrap();
