@@ -19,7 +19,7 @@ use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
 pub const MMAP_MIN_ADDR: u64 = 0x1_0000;
 /// Most areas of one address space (vm.max_map_count).
 pub const MAX_MAP_COUNT: usize = 65_530;
-/// First address behind the main stack.
+/// Highest first address behind the main stack.
 pub const STACK_TOP: u64 = USER_END;
 /// Least room kept for the main stack below [`STACK_TOP`] (Linux: MIN_GAP).
 const STACK_ROOM: u64 = 128 << 20;
@@ -231,23 +231,26 @@ impl AddressSpace {
         self.lock().fault(addr, access)
     }
 
-    /// Makes the main stack, below [`STACK_TOP`], for exec; it grows down to RLIMIT_STACK. Returns
-    /// the address behind it.
-    pub fn map_stack(&self) -> Result<u64> {
+    /// Makes the main stack for exec, `stack_shift` bytes below [`STACK_TOP`]; it grows down to
+    /// RLIMIT_STACK. What mmap places goes below it, with room for `mmap_shift` bytes more between
+    /// them. Both shifts are whole pages. Returns the address behind the stack.
+    pub fn map_stack(&self, stack_shift: u64, mmap_shift: u64) -> Result<u64> {
         let mut space = self.lock();
-        let start = STACK_TOP - STACK_INITIAL;
-        if space.vmas.any_in(start - STACK_GUARD_GAP, STACK_TOP) {
+        let top = STACK_TOP.checked_sub(stack_shift).ok_or(Errno::ENOMEM)?;
+        let start = top.checked_sub(STACK_INITIAL).ok_or(Errno::ENOMEM)?;
+        if space.vmas.any_in(start - STACK_GUARD_GAP, top) {
             return Err(Errno::ENOMEM);
         }
         // As Linux: room for the stack limit, but neither too little nor nearly everything.
         let room = space.limits.stack.saturating_add(STACK_GUARD_GAP);
         let room = room.clamp(STACK_ROOM, STACK_TOP / 6 * 5);
-        space.mmap_base = page_floor(STACK_TOP - room);
-        space.stack = STACK_TOP - PAGE_SIZE;
+        let base = top.saturating_sub(room).saturating_sub(mmap_shift);
+        space.mmap_base = page_floor(base.max(STACK_TOP / 6));
+        space.stack = top - PAGE_SIZE;
         let flags = VmaFlags::GROWS_DOWN | VmaFlags::STACK;
         let prot = Prot::READ | Prot::WRITE;
         space.add(start, STACK_INITIAL, prot, flags, Backing::Anonymous);
-        Ok(STACK_TOP)
+        Ok(top)
     }
 
     /// Maps pages of the kernel (vDSO) read-only where there is room; returns the address.

@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
+use core::cell::Cell;
 use sprout_abi::layout::PAGE_SIZE;
 
 bitflags! {
@@ -154,6 +155,14 @@ impl Vma {
         }
     }
 
+    /// Where room for others ends below it.
+    fn room_below(&self) -> u64 {
+        match self.flags.contains(VmaFlags::GROWS_DOWN) {
+            true => self.start.saturating_sub(STACK_GUARD_GAP),
+            false => self.start,
+        }
+    }
+
     fn merges_with(&self, next: &Vma) -> bool {
         self.end == next.start
             && self.prot == next.prot
@@ -170,6 +179,16 @@ pub const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 pub struct VmaSet {
     areas: BTreeMap<u64, Vma>,
     bytes: u64,
+    searched: Cell<Searched>,
+}
+
+/// What the last search for room below `high` saw, or the next one would look at all areas again:
+/// no hole in `[from, high)` is longer than `hole`.
+#[derive(Clone, Copy, Default)]
+struct Searched {
+    high: u64,
+    from: u64,
+    hole: u64,
 }
 
 impl VmaSet {
@@ -264,6 +283,15 @@ impl VmaSet {
             .filter_map(|key| self.areas.remove(key))
             .collect();
         self.bytes -= removed.iter().map(Vma::len).sum::<u64>();
+        let mut searched = self.searched.get();
+        if !removed.is_empty() && end > searched.from {
+            // A stack keeps its distance even with something else in between.
+            let first = self.next_above(end).map_or(u64::MAX, |vma| vma.start);
+            let near = self.areas.range(end..first.saturating_add(STACK_GUARD_GAP));
+            let above = near.map(|(_, vma)| vma.room_below()).min();
+            searched.from = above.unwrap_or(first).min(searched.high);
+            self.searched.set(searched);
+        }
         removed
     }
 
@@ -271,6 +299,10 @@ impl VmaSet {
     pub fn insert(&mut self, vma: Vma) {
         debug_assert!(!self.any_in(vma.start, vma.end));
         self.bytes += vma.len();
+        if vma.room_below() < vma.start {
+            // Keeps others away from where they could have been.
+            self.searched.take();
+        }
         let (start, end) = (vma.start, vma.end);
         self.areas.insert(start, vma);
         self.join(end);
@@ -317,6 +349,9 @@ impl VmaSet {
         if let Some(mut vma) = self.areas.remove(&start) {
             self.bytes += start - new_start;
             vma.start = new_start;
+            if vma.room_below() < self.searched.get().high {
+                self.searched.take();
+            }
             self.areas.insert(new_start, vma);
         }
     }
@@ -324,26 +359,141 @@ impl VmaSet {
     /// The highest free `len` bytes inside `[low, high)` whose start is `phase` modulo `align`
     /// (a power of two).
     pub fn find_room(&self, len: u64, low: u64, high: u64, align: u64, phase: u64) -> Option<u64> {
-        let fit = |bottom: u64, top: u64| {
+        let known = self.searched.get();
+        let mut searched = if known.high == high && len > known.hole {
+            known
+        } else {
+            let (from, hole) = (high, 0);
+            Searched { high, from, hole }
+        };
+        let mut top = searched.from;
+        let mut look = |bottom: u64, top: u64| {
+            let hole = top.saturating_sub(bottom);
             let highest = top.checked_sub(len)?;
             let start = highest.checked_sub(highest.wrapping_sub(phase) & (align - 1))?;
-            (start >= bottom).then_some(start)
+            if start < bottom {
+                searched.hole = searched.hole.max(hole);
+                return None;
+            }
+            // What alignment leaves above is a hole, too.
+            searched.hole = searched.hole.max(top - (start + len));
+            searched.from = start + len;
+            Some(start)
         };
-        let mut top = high;
-        for vma in self.areas.range(..high).rev().map(|(_, vma)| vma) {
+        let mut found = None;
+        for vma in self.areas.range(..top).rev().map(|(_, vma)| vma) {
             if vma.end < low {
                 break;
             }
-            if let Some(start) = fit(vma.end.max(low), top) {
-                return Some(start);
+            found = look(vma.end.max(low), top);
+            if found.is_some() {
+                break;
             }
-            let gap = if vma.flags.contains(VmaFlags::GROWS_DOWN) {
-                STACK_GUARD_GAP
-            } else {
-                0
-            };
-            top = top.min(vma.start.saturating_sub(gap));
+            top = top.min(vma.room_below());
         }
-        fit(low, top)
+        found = found.or_else(|| look(low, top));
+        if found.is_some() {
+            self.searched.set(searched);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOW: u64 = 0x1_0000;
+    const HIGH: u64 = 0x4000_0000;
+
+    fn area(start: u64, len: u64, flags: VmaFlags) -> Vma {
+        Vma {
+            start,
+            end: start + len,
+            // Neighbours are not joined.
+            prot: Prot::from_bits_truncate((start / PAGE_SIZE % 8) as u32),
+            flags,
+            backing: Backing::Anonymous,
+            history: FaultHistory::default(),
+        }
+    }
+
+    #[test]
+    fn room_is_the_highest_there_is_whatever_was_searched_before() {
+        let mut seed = 0x2545_f491_4f6c_dd1du64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        let mut set = VmaSet::default();
+        for step in 0..20_000 {
+            let magnitude = random(9);
+            let len = (1 + random(1 << magnitude)) * PAGE_SIZE;
+            match random(10) {
+                0..=5 => {
+                    let align = PAGE_SIZE << (9 * random(2));
+                    let high = if random(20) == 0 { HIGH / 2 } else { HIGH };
+                    let found = set.find_room(len, LOW, high, align, 0);
+                    let fresh = VmaSet {
+                        areas: set.areas.clone(),
+                        ..VmaSet::default()
+                    };
+                    assert_eq!(
+                        found,
+                        fresh.find_room(len, LOW, high, align, 0),
+                        "step {step}"
+                    );
+                    // Not everything that finds room is mapped.
+                    if let Some(start) = found.filter(|_| random(8) > 0) {
+                        let grows = random(30) == 0;
+                        let flags = if grows {
+                            VmaFlags::GROWS_DOWN
+                        } else {
+                            VmaFlags::empty()
+                        };
+                        set.insert(area(start, len, flags));
+                    }
+                }
+                6 => {
+                    let start = LOW + random((HIGH - LOW) / PAGE_SIZE) * PAGE_SIZE;
+                    set.remove(start, start + len);
+                    set.insert(area(start, len, VmaFlags::empty()));
+                }
+                7 => {
+                    let growing = set
+                        .iter()
+                        .find(|vma| vma.flags.contains(VmaFlags::GROWS_DOWN));
+                    if let Some(start) = growing.map(|vma| vma.start)
+                        && start > LOW + STACK_GUARD_GAP
+                        && !set.any_in(start - STACK_GUARD_GAP, start)
+                    {
+                        set.grow_down(start, start - PAGE_SIZE);
+                    }
+                }
+                _ => {
+                    let start = LOW + random((HIGH - LOW) / PAGE_SIZE) * PAGE_SIZE;
+                    set.remove(start, start + random(64) * len);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_areas_are_placed_without_looking_at_all_of_them() {
+        let mut set = VmaSet::default();
+        for _ in 0..20_000 {
+            let start = set.find_room(2 * PAGE_SIZE, LOW, HIGH, PAGE_SIZE, 0);
+            // Every other page stays free.
+            set.insert(area(
+                start.unwrap() + PAGE_SIZE,
+                PAGE_SIZE,
+                VmaFlags::empty(),
+            ));
+            assert!(HIGH - set.searched.get().from <= 4 * PAGE_SIZE * set.count() as u64);
+        }
+        let lowest = set.iter().next().unwrap().start;
+        assert!(set.searched.get().from <= lowest + 2 * PAGE_SIZE);
     }
 }

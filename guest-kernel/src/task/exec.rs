@@ -141,9 +141,12 @@ fn load(
     program: &Program,
 ) -> Result<Image> {
     let space = AddressSpace::new()?;
-    // Randomisation as on Linux: 28 bits of pages for the program, 13 for the heap.
-    let random_pages = |bits: u32| (crate::random::next_u64() & ((1 << bits) - 1)) << 12;
-    let stack_end = space.map_stack()?;
+    // Randomisation as on Linux: 28 bits of pages for the program, 13 for the heap; stack and mmap
+    // area over the same ranges (16 GiB and 1 TiB), but in steps that change nothing about which
+    // pages are in one large page.
+    let random = |bits: u32| crate::random::next_u64() & ((1 << bits) - 1);
+    let random_pages = |bits: u32| random(bits) << 12;
+    let stack_end = space.map_stack(random(13) * HUGE_PAGE_SIZE, random(19) * HUGE_PAGE_SIZE)?;
     if elf.executable_stack {
         let all = Prot::READ | Prot::WRITE | Prot::EXEC;
         space.mprotect(stack_end - 4096, 4096, all, true)?;

@@ -205,6 +205,32 @@ exception_hardware:
     mov r8, [rsp + 32]
     jmp report_fault
 
+// The part of a `TrapFrame` that is the same on every way in and out.
+.macro push_r8_to_r15
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+.endm
+.macro pop_r15_to_r8
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+.endm
+
 // --- every exception: the frame lies at a fixed place, no stack is needed until we chose one ----
 exception_common:
     mov [{s_vector}], rax
@@ -224,16 +250,7 @@ exception_in_program:
     push rdx
     push rcx
     push qword ptr [{s_rax}]
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    push_r8_to_r15
     xor ebp, ebp
     mov rdi, rsp
     mov rsi, [{s_vector}]
@@ -272,16 +289,7 @@ syscall_entry:
     push rdx
     push rcx
     push -38
-    push r8
-    push r9
-    push r10
-    push r11
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
+    push_r8_to_r15
     xor ebp, ebp
     mov rdi, rsp
     sub rsp, 8
@@ -291,16 +299,7 @@ syscall_entry:
 return_to_program:
     cmp word ptr [{s_strict}], 0
     jne return_to_program_strict
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
+    pop_r15_to_r8
     pop rax
     pop rcx
     pop rdx
@@ -312,16 +311,7 @@ return_to_program:
 return_to_program_strict:
     and qword ptr [rsp + {f_rflags}], {rflags_program}
     or qword ptr [rsp + {f_rflags}], 0x202
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    pop r11
-    pop r10
-    pop r9
-    pop r8
+    pop_r15_to_r8
     // RAX goes just below the frame, in the place of the system-call number.
     pop rax
     mov [rsp + 32], rax

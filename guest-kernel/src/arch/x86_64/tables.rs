@@ -248,10 +248,12 @@ const fn tables() -> Tables {
     Tables {
         gdt: [
             0,
-            0x00cf_9b00_0000_ffff, // 0x08 ring-0 32-bit code
+            0,                     // 0x08
             0x00af_9b00_0000_ffff, // 0x10 ring-0 64-bit code
             0x00cf_9300_0000_ffff, // 0x18 ring-0 data
-            0x00cf_fb00_0000_ffff, // 0x20 ring-3 32-bit code
+            // 0x20: no ring-3 32-bit code, where SYSCALL would lead elsewhere (CSTAR). SYSRET only
+            // counts from this selector.
+            0,
             0x00cf_f300_0000_ffff, // 0x28 ring-3 data
             0x00af_fb00_0000_ffff, // 0x30 ring-3 64-bit code
             0,
