@@ -573,12 +573,14 @@ pub(super) fn scrub() {
     allocator().scrub();
 }
 
-/// Allocates one frame of zeroes.
-pub(super) fn allocate_zeroed() -> Option<u64> {
+/// Allocates one frame of zeroes for a page table.
+///
+/// It is cleared even if it is known to be zero. A block that was given back may have had tables in
+/// it, and a KVM with shadow page tables does not learn that the host replaced them: it would go on
+/// using what they said. What the guest writes, it sees.
+pub(super) fn allocate_table() -> Option<u64> {
     let block = allocate(0)?;
-    if !block.zero {
-        phys::zero(block.phys, PAGE_SIZE);
-    }
+    phys::zero(block.phys, PAGE_SIZE);
     Some(block.phys)
 }
 

@@ -28,7 +28,7 @@ impl Table {
 
     /// An empty table; returns where it is.
     fn make() -> Result<u64> {
-        frame::allocate_zeroed().ok_or(Errno::ENOMEM)
+        frame::allocate_table().ok_or(Errno::ENOMEM)
     }
 
     /// Entry `index`, below [`ENTRIES`].
