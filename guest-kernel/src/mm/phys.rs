@@ -81,6 +81,8 @@ mod imp {
     }
 }
 
+use crate::arch;
+use core::sync::atomic::AtomicU32;
 pub use imp::*;
 use sprout_abi::layout::{IMAGE_BASE, PAGE_SIZE};
 
@@ -136,6 +138,11 @@ pub(super) fn write(phys: u64, bytes: &[u8]) {
 #[inline]
 pub(super) fn zero(phys: u64, len: u64) {
     debug_assert!(!is_image(phys));
+    let whole = phys.next_multiple_of(PAGE_SIZE)..(phys + len).saturating_sub(PAGE_SIZE - 1);
+    for page in whole.step_by(PAGE_SIZE as usize) {
+        // SAFETY: as in `write`; a page is aligned, and the reference is gone after the call.
+        arch::tlb::no_table(unsafe { &*phys_to_ptr(page).cast::<AtomicU32>() });
+    }
     // SAFETY: as in `write`.
     unsafe { core::ptr::write_bytes(phys_to_ptr(phys), 0, len as usize) }
 }
