@@ -74,7 +74,7 @@ fn enter_strict_mode() {
 
 /// Strict mode, on each vCPU.
 pub(super) fn load_strict_idt() {
-    // SAFETY: ring-3 mode; the table is complete and constant, and serves the sentry's own `int 4`
+    // SAFETY: ring-3 mode; the table is complete and constant, and serves the sentry's own `int3`
     // as the one before did.
     unsafe { ring0::call(ring0::LIDT, tables::IDT_STRICT_POINTER, 0) };
 }

@@ -64,10 +64,19 @@ global_asm!(
 .set vector, 0
 .rept 33
     .balign 64
-    .if vector == 4
-        // `int 4` from the sentry asks for a ring-0 service; from the program it is a fault.
+    // `int3` from the sentry asks for a ring-0 service, `int 4` for the one that every switch to
+    // another process needs: each emulated instruction costs some 2 us. From the program the one is
+    // a breakpoint, the other a fault.
+    .if vector == 3
         test byte ptr [rsp + 7], 0x80
         jnz ring0_service
+    .endif
+    .if vector == 4
+        test byte ptr [rsp + 7], 0x80
+        jz 1f
+        mov cr3, rdi
+        iretq
+1:
     .endif
     .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17) && (vector != 21)
         push 0
@@ -107,7 +116,10 @@ global_asm!(
         mov cr3, rax
         pop rax
         iretq
-1:      test byte ptr [rsp + 7], 0x80
+1:
+    .endif
+    .if vector == 3
+        test byte ptr [rsp + 7], 0x80
         jnz ring0_service
     .endif
     .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17) && (vector != 21)
@@ -169,10 +181,7 @@ ring0_service:
     jmp qword ptr [ring0_services + rax * 8]
 .balign 8
 ring0_services:
-    .quad ring0_load_cr3, ring0_invlpg, ring0_wrmsr, ring0_lidt, ring0_out, ring0_read_cr2
-ring0_load_cr3:
-    mov cr3, rdi
-    iretq
+    .quad ring0_invlpg, ring0_wrmsr, ring0_lidt, ring0_out, ring0_read_cr2
 ring0_invlpg:
     invlpg [rdi]
     iretq
@@ -396,7 +405,7 @@ probe_landing:
     mov rsi, offset syscall_entry
     mov edx, 0xffffffff
     mov eax, {op_wrmsr}
-    int 4
+    int3
     mov edi, 2
     call {main}
     ud2

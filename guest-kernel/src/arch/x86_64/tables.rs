@@ -200,8 +200,7 @@ const fn idt(first_stub: u64) -> [Gate; VECTORS] {
     let mut table = [Gate { low: 0, high: 0 }; VECTORS];
     let mut vector = 0;
     while vector < VECTORS {
-        // The program's to use, as on Linux. INT 4 from the sentry calls ring-0 services in ring-3
-        // mode.
+        // INT3 is the program's to use. In ring-3 mode both call ring-0 services from the sentry.
         let dpl = if vector == 3 || vector == 4 { 3 } else { 0 };
         let ist = if vector == 8 { 1 } else { 0 };
         table[vector] = gate(first_stub + vector as u64 * STUB_SIZE, dpl, ist);

@@ -86,7 +86,7 @@ fn load_root(root: u64) {
     // stack and data in use stay mapped.
     unsafe {
         if in_ring3_mode() {
-            ring0::call(ring0::LOAD_CR3, root, 0);
+            ring0::load_cr3(root);
         } else {
             asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags));
         }
