@@ -82,10 +82,9 @@ global_asm!(
         push 0
     .endif
     .if vector == 14
+        // The landing, which is not emulated, puts CR2 where it belongs.
         mov [{s_rax}], rax
         mov rax, cr2
-        mov [{s_cr2}], rax
-        mov rax, [{s_rax}]
     .endif
     mov rsp, {bounce} + vector * 40
     iretq
@@ -97,7 +96,11 @@ global_asm!(
 .set vector, 0
 .rept 33
     .balign 64
-    mov [{s_rax}], rax
+    .if vector == 14
+        mov [{s_cr2}], rax
+    .else
+        mov [{s_rax}], rax
+    .endif
     mov eax, vector
     jmp exception_common
     .set vector, vector + 1
