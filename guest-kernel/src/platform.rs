@@ -199,6 +199,11 @@ mod imp {
         call_with_segments(number::GIVE_BACK, ranges, 0).map(drop)
     }
 
+    /// Tells the host that `range`, whole 2 MiB that were never used, is needed soon.
+    pub fn populate(range: Segment) -> Result<()> {
+        call_with_segments(number::POPULATE, &[range], 0).map(drop)
+    }
+
     /// Events that came while the guest was busy; clears them.
     pub fn take_events() -> u64 {
         let page = shared();
@@ -256,6 +261,10 @@ mod imp {
     }
 
     pub fn give_back(_: &[Segment]) -> Result<()> {
+        Err(Errno::ENOSYS)
+    }
+
+    pub fn populate(_: Segment) -> Result<()> {
         Err(Errno::ENOSYS)
     }
 

@@ -328,6 +328,8 @@ fn busy() -> Result<()> {
 fn given_back() -> Result<()> {
     for then in ["wait", "compute"] {
         let (mut child, mut out) = started_with(&[], Stdio::piped(), &["free", "40", then])?;
+        // What is made ready ahead is there by then.
+        std::thread::sleep(Duration::from_millis(300));
         let with = resident(&child)?;
         let mut input = child.stdin.take().context("no pipe")?;
         input.write_all(b"x")?;

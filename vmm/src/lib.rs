@@ -7,6 +7,7 @@
 //! ([`boot`]) or by restoring a snapshot. [`vm::Vm::run`] enters the guest and serves its
 //! [`hypercall`]s from a [`backend::Backend`].
 
+mod ahead;
 pub mod backend;
 pub mod boot;
 pub mod clock;

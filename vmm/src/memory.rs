@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sprout_abi::boot::{BootInfo, ClockReading, MAX_IMAGES, RestoreInfo, SharedPage};
@@ -17,6 +18,7 @@ use vm_memory::{
     VolatileSlice,
 };
 
+use crate::ahead::Ahead;
 use crate::mapping::Mapping;
 
 /// Least RAM of a guest: the sentry, its tables, and something to run in.
@@ -151,8 +153,11 @@ pub struct GuestMemory {
     ram: GuestMemoryMmap<()>,
     images: GuestMemoryMmap<()>,
     image_slots: Vec<Image>,
+    /// Whether RAM that was never used lies in a snapshot's file.
+    restored: bool,
+    ahead: Ahead,
     // Declared last: the views above point into it.
-    backing: Mapping,
+    backing: Arc<Mapping>,
 }
 
 impl GuestMemory {
@@ -163,15 +168,19 @@ impl GuestMemory {
             "{} MiB of guest memory",
             ram_size >> 20
         )))?;
-        Self::over(backing, images)
+        Self::over(backing, images, false)
     }
 
     /// Memory of a snapshot's guest, its working set loaded.
     pub(crate) fn loaded(ram: Mapping, images: Vec<Image>) -> Result<Self, MemoryError> {
-        Self::over(ram, images)
+        Self::over(ram, images, true)
     }
 
-    fn over(backing: Mapping, image_slots: Vec<Image>) -> Result<Self, MemoryError> {
+    fn over(
+        backing: Mapping,
+        image_slots: Vec<Image>,
+        restored: bool,
+    ) -> Result<Self, MemoryError> {
         if image_slots.len() > MAX_IMAGES {
             return Err(MemoryError::ImageCount(image_slots.len()));
         }
@@ -185,7 +194,9 @@ impl GuestMemory {
             ram,
             images,
             image_slots,
-            backing,
+            restored,
+            ahead: Ahead::default(),
+            backing: Arc::new(backing),
         })
     }
 
@@ -241,15 +252,33 @@ impl GuestMemory {
 
     /// Gives the host back the memory behind a range of RAM, whole large pages: it is zero then.
     pub fn discard(&self, gpa: u64, len: u64) -> io::Result<()> {
-        let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+        let (offset, length) = self.large_pages(gpa, len)?;
+        // In a restored guest it must not show the snapshot's content again.
+        self.backing.replace_by_zero(offset, length)
+    }
+
+    /// Has memory for a range of RAM that was never used made ready, whole large pages. Whether
+    /// somebody does.
+    pub fn populate(&self, gpa: u64, len: u64) -> io::Result<bool> {
+        let (offset, length) = self.large_pages(gpa, len)?;
+        if self.restored {
+            // Large pages can't be had from a file. Now, before the guest uses it.
+            self.backing.replace_by_zero(offset, length)?;
+        }
+        Ok(self.ahead.populate(&self.backing, (offset, length)))
+    }
+
+    /// Offset and length of a range of whole large pages of RAM.
+    fn large_pages(&self, gpa: u64, len: u64) -> io::Result<(usize, usize)> {
+        let whole = gpa.is_multiple_of(HUGE_PAGE_SIZE) && len.is_multiple_of(HUGE_PAGE_SIZE);
         let inside = gpa
             .checked_add(len)
             .is_some_and(|end| end <= self.ram_size());
-        if !inside || !gpa.is_multiple_of(HUGE_PAGE_SIZE) || !len.is_multiple_of(HUGE_PAGE_SIZE) {
-            return Err(invalid());
+        if whole && inside {
+            Ok((gpa as usize, len as usize))
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
         }
-        // In a restored guest it must not show the snapshot's content again.
-        self.backing.replace_by_zero(gpa as usize, len as usize)
     }
 
     /// Copies `N` little-endian words a request names.

@@ -83,6 +83,9 @@ pub mod number {
     /// The guest does not need the content of the scatter list's ranges any more, each whole 2 MiB
     /// of RAM: the host has the memory back, and it reads as zero.
     pub const GIVE_BACK: u32 = 17;
+    /// The guest is about to use the scatter list's ranges, each whole 2 MiB of RAM that it never
+    /// used: the host may make memory for them ready meanwhile. -EOPNOTSUPP if it won't.
+    pub const POPULATE: u32 = 18;
 }
 
 /// What TAKE_SIGNAL adds to a number.

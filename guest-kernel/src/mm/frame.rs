@@ -12,18 +12,23 @@
 //! - memory that was never used stays out of the lists behind a watermark, its records untouched;
 //! - blocks remember that they are still zero from the host, and are not zeroed again;
 //! - frames freed last are handed out first: the host already backs them;
+//! - the host is told when much memory is used, and makes more ready meanwhile;
 //! - blocks that stay free go back to the host after a while ([`super::reclaim`]).
 
 use super::phys;
 use crate::errno::{Errno, Result};
+use crate::platform;
 use crate::sync::{Lock, LockGuard, Rank};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use sprout_abi::hypercall::Segment;
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
 /// Largest order: 2 MiB.
 pub const MAX_ORDER: u32 = 9;
 const HUGE_FRAMES: u32 = 1 << MAX_ORDER;
 const HOT: usize = 64;
+/// Blocks taken before the host is told about the next ones, and most it is told about: 16 MiB.
+const AHEAD: u32 = 8;
 
 // A record of an allocated frame is its reference count; of the first frame of a free block FREE,
 // the order and the links; of all others 0.
@@ -65,6 +70,10 @@ pub struct FrameAllocator {
     free: u32,
     /// Free 2 MiB blocks that are not known to be zero: the host backs them for nothing.
     used_blocks: u32,
+    /// 2 MiB blocks taken from behind the watermark since the start (or the snapshot).
+    taken_blocks: u32,
+    /// The host makes memory ready up to here.
+    populated: u32,
 }
 
 impl FrameAllocator {
@@ -79,6 +88,8 @@ impl FrameAllocator {
             hot_len: 0,
             free: 0,
             used_blocks: 0,
+            taken_blocks: 0,
+            populated: 0,
         }
     }
 
@@ -188,8 +199,29 @@ impl FrameAllocator {
         }
         let frame = self.untouched;
         self.untouched += HUGE_FRAMES;
+        self.taken_blocks += 1;
         self.trim(frame, MAX_ORDER, order, ZERO);
         Some((frame, ZERO))
+    }
+
+    /// What the host should make ready: who took much takes more. Half as much again, but no more
+    /// than [`AHEAD`], in steps of half of that, because each takes an exit.
+    fn wanted_ahead(&mut self) -> Option<Segment> {
+        if self.taken_blocks < AHEAD {
+            return None;
+        }
+        let window = (self.taken_blocks / 2).min(AHEAD) * HUGE_FRAMES;
+        let last = self.end / HUGE_FRAMES * HUGE_FRAMES;
+        let start = self.populated.max(self.untouched);
+        let end = (self.untouched + window).min(last);
+        if end < start + window / 2 {
+            return None;
+        }
+        self.populated = end;
+        Some(Segment {
+            gpa: u64::from(start) * PAGE_SIZE,
+            len: u64::from(end - start) * PAGE_SIZE,
+        })
     }
 
     /// Allocates a block of `1 << order` frames.
@@ -366,6 +398,7 @@ impl FrameAllocator {
             }
         }
         self.used_blocks = 0;
+        self.taken_blocks = 0;
         self.join_buddies(ZERO);
     }
 
@@ -543,8 +576,21 @@ pub(super) fn allocate_for_program() -> Option<Block> {
         return None;
     }
     let block = allocator.allocate(0)?;
+    look_ahead(allocator);
     live(1);
     Some(block)
+}
+
+/// Tells the host what will be needed, until it refuses.
+fn look_ahead(mut allocator: LockGuard<'static, FrameAllocator>) {
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    let wanted = allocator.wanted_ahead();
+    drop(allocator);
+    if let Some(range) = wanted
+        && !REFUSED.load(Ordering::Relaxed)
+    {
+        REFUSED.store(platform::populate(range).is_err(), Ordering::Relaxed);
+    }
 }
 
 /// Allocates `count` contiguous frames when that is more than [`MAX_ORDER`] gives. Rounded up to
@@ -564,6 +610,7 @@ pub(super) fn allocate_zero_huge(reserve: u64) -> Option<u64> {
         return None;
     }
     let block = allocator.allocate_zero_huge()?;
+    look_ahead(allocator);
     live(i64::from(HUGE_FRAMES));
     Some(block.phys)
 }

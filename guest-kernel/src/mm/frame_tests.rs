@@ -193,3 +193,32 @@ fn used_blocks_are_taken_once_and_come_back_as_zero() {
     allocator.scrub();
     assert_eq!(allocator.used_blocks, 0);
 }
+
+#[test]
+fn who_takes_much_is_taken_for_somebody_who_takes_more() {
+    let (mut allocator, start) = small(64);
+    let take = |allocator: &mut FrameAllocator| {
+        allocator.allocate(MAX_ORDER).unwrap();
+        allocator.wanted_ahead()
+    };
+    let mut told: Vec<Segment> = Vec::new();
+    for _ in 1..AHEAD {
+        assert_eq!(take(&mut allocator), None);
+    }
+    while allocator.untouched < allocator.end - HUGE_FRAMES {
+        let untouched = u64::from(allocator.untouched + HUGE_FRAMES) * PAGE_SIZE;
+        if let Some(range) = take(&mut allocator) {
+            let before = told.last().map_or(0, |last| last.gpa + last.len);
+            assert!(range.gpa >= untouched.max(before));
+            told.push(range);
+        }
+    }
+    // From the first on, up to the end or nearly so, in few steps.
+    assert!((2..=7).contains(&told.len()), "{told:x?}");
+    assert_eq!(told[0].gpa, start + (u64::from(AHEAD) + 1) * HUGE_PAGE_SIZE);
+    let last = told[told.len() - 1];
+    let left = start + (64 << 20) - (last.gpa + last.len);
+    assert!(left < u64::from(AHEAD / 2) * HUGE_PAGE_SIZE, "{left:#x}");
+    allocator.scrub();
+    assert_eq!(take(&mut allocator), None);
+}

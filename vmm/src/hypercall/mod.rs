@@ -217,7 +217,19 @@ impl<'a> Call<'a> {
                 backend.stopped();
                 Ok(0)
             }
-            number::GIVE_BACK => self.give_back().map(|()| 0),
+            number::GIVE_BACK => self.large_pages().and_then(|ranges| {
+                let mut ranges = ranges.into_iter();
+                ranges.try_for_each(|(gpa, len)| memory.discard(gpa, len))?;
+                Ok(0)
+            }),
+            number::POPULATE => self.large_pages().and_then(|ranges| {
+                for (gpa, len) in ranges {
+                    if !memory.populate(gpa, len)? {
+                        return Err(errno(libc::EOPNOTSUPP));
+                    }
+                }
+                Ok(0)
+            }),
             _ => Err(errno(libc::ENOSYS)),
         };
         complete(memory, self.gpa, encode(result))?;
@@ -247,8 +259,8 @@ impl<'a> Call<'a> {
         Ok(slices)
     }
 
-    /// All ranges are checked before the first is given back.
-    fn give_back(&self) -> io::Result<()> {
+    /// The scatter list in `args[0..2]`, each range whole 2 MiB of RAM.
+    fn large_pages(&self) -> io::Result<Vec<(u64, u64)>> {
         let [list, count, ..] = self.args;
         if count > MAX_SEGMENTS {
             return Err(errno(libc::E2BIG));
@@ -265,11 +277,7 @@ impl<'a> Call<'a> {
             }
             Ok((gpa, len))
         });
-        let ranges: Vec<(u64, u64)> = ranges.collect::<io::Result<_>>()?;
-        for (gpa, len) in ranges {
-            self.memory.discard(gpa, len)?;
-        }
-        Ok(())
+        ranges.collect()
     }
 
     /// A write without blocking; when there is no room, ticks watch for it from now on.

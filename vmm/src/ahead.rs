@@ -1,0 +1,88 @@
+//! Memory made ready ahead of the guest.
+//!
+//! The host clears a large page when it is first touched, which takes longer than what most programs
+//! do with it. A guest that needs much memory tells which it is going to use next, and a thread
+//! touches that meanwhile, if the host has a processor for it.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use sprout_abi::layout::HUGE_PAGE_SIZE;
+
+use crate::mapping::Mapping;
+
+/// A part of the mapping: offset and length, whole large pages.
+type Part = (usize, usize);
+
+/// The thread that does it, from the first time it is asked.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    /// `None` if there can't be one.
+    parts: OnceLock<Option<Sender<Part>>>,
+}
+
+impl Ahead {
+    /// Whether somebody will have `part` of `ram` ready soon. Nothing but time depends on it.
+    pub(crate) fn populate(&self, ram: &Arc<Mapping>, part: Part) -> bool {
+        let parts = self.parts.get_or_init(|| start(ram.clone()));
+        parts.as_ref().is_some_and(|parts| parts.send(part).is_ok())
+    }
+}
+
+fn start(ram: Arc<Mapping>) -> Option<Sender<Part>> {
+    // With one processor it would only take the guest's time.
+    if thread::available_parallelism().is_ok_and(|count| count.get() == 1) {
+        return None;
+    }
+    let (sender, receiver) = mpsc::channel();
+    let work = move || work(&ram, &receiver);
+    let thread = thread::Builder::new().name("ahead".into()).spawn(work);
+    thread.is_ok().then_some(sender)
+}
+
+/// Ends with the guest: then nobody sends any more, and the memory is this thread's alone.
+fn work(ram: &Arc<Mapping>, parts: &Receiver<Part>) {
+    for (offset, length) in parts {
+        for block in (offset..offset + length).step_by(HUGE_PAGE_SIZE as usize) {
+            let touched = ram.advise(block, HUGE_PAGE_SIZE as usize, libc::MADV_POPULATE_WRITE);
+            // The host has no memory, or no such advice.
+            if touched.is_err() || Arc::strong_count(ram) == 1 {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::working_set::{PAGE, touched_pages};
+    use std::time::{Duration, Instant};
+
+    const BLOCK: usize = HUGE_PAGE_SIZE as usize;
+
+    #[test]
+    fn parts_are_touched_by_a_thread_that_ends_with_the_guest() {
+        let ram = Arc::new(Mapping::anonymous(8 * BLOCK).unwrap());
+        let ahead = Ahead::default();
+        if !ahead.populate(&ram, (2 * BLOCK, 3 * BLOCK)) {
+            // A host with one processor.
+            return;
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let wait_for = |done: &dyn Fn() -> bool| {
+            while !done() {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let pages = (BLOCK as u64 / PAGE) as u32;
+        wait_for(&|| {
+            let touched = touched_pages(ram.as_ptr() as u64, ram.size() as u64).unwrap();
+            touched.written.first() == Some(&(2 * pages..5 * pages))
+        });
+        drop(ahead);
+        wait_for(&|| Arc::strong_count(&ram) == 1);
+    }
+}
