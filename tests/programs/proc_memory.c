@@ -51,8 +51,10 @@ static void check_sums(void) {
             if (at[-1] == '\n')
                 sum += strtol(at + strlen(shown[i]), NULL, 10);
         // Pss is rounded down in every area, and changes with others who run the same program.
-        long difference = labs(field(rollup, shown[i]) - sum);
-        printf("sum of %s %s\n", shown[i], difference < 64 ? "agrees" : "differs");
+        long least = strncmp(shown[i], "Pss", 3) == 0 ? -63 : 0;
+        long difference = field(rollup, shown[i]) - sum;
+        printf("sum of %s %s\n", shown[i],
+               difference >= least && difference < 64 ? "agrees" : "differs");
     }
 }
 

@@ -85,12 +85,7 @@ impl Shell {
     /// Loads the sentry and the program; the VM is ready for its first run.
     pub fn boot(mut self, config: &BootConfig<'_>) -> Result<Vm, VmError> {
         self.set_vcpus(config.vcpus)?;
-        let images = config
-            .images
-            .iter()
-            .enumerate()
-            .map(|(index, image)| Image::open(&image.path, index))
-            .collect::<Result<Vec<_>, _>>()?;
+        let images = Image::open_all(config.images.iter().map(|image| image.path.as_ref()))?;
         let memory = GuestMemory::fresh(config.ram_size, images)?;
         let clock = GuestClock::starting_at(self.tsc, 0);
         let root = load(&memory, config, &clock)?;

@@ -127,6 +127,14 @@ impl Image {
         }
     }
 
+    /// Maps the files for the image slots, in order.
+    pub fn open_all<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Vec<Self>, MemoryError> {
+        paths
+            .enumerate()
+            .map(|(index, path)| Self::open(path, index))
+            .collect()
+    }
+
     /// Bytes of the slot, a multiple of 2 MiB.
     pub fn size(&self) -> u64 {
         self.mapping.size() as u64
@@ -268,8 +276,8 @@ impl GuestMemory {
         Ok(self.ahead.populate(&self.backing, (offset, length)))
     }
 
-    /// Offset and length of a range of whole large pages of RAM.
-    fn large_pages(&self, gpa: u64, len: u64) -> io::Result<(usize, usize)> {
+    /// Offset and length of a range of whole large pages of RAM; EINVAL if it is none.
+    pub fn large_pages(&self, gpa: u64, len: u64) -> io::Result<(usize, usize)> {
         let whole = gpa.is_multiple_of(HUGE_PAGE_SIZE) && len.is_multiple_of(HUGE_PAGE_SIZE);
         let inside = gpa
             .checked_add(len)

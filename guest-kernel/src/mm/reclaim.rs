@@ -8,6 +8,7 @@
 
 use super::frame;
 use crate::platform;
+use crate::time;
 use crate::time::timers::{self, TimerTarget};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,16 +48,17 @@ impl TimerTarget for Reclaim {
 
 /// Sees to it that what is free now and still is after a while goes back. Cheap when nothing is.
 #[inline]
-pub fn consider(now_ns: u64) {
+pub fn consider() {
     if frame::has_used_blocks() && !ARMED.load(Ordering::Relaxed) {
-        arm(now_ns);
+        arm();
     }
 }
 
-fn arm(now_ns: u64) {
+fn arm() {
     if !REFUSED.load(Ordering::Relaxed) {
         ARMED.store(true, Ordering::Relaxed);
-        timers::arm(now_ns.saturating_add(DELAY_NS), Arc::new(Reclaim));
+        let due = time::monotonic_ns().saturating_add(DELAY_NS);
+        timers::arm(due, Arc::new(Reclaim));
     }
 }
 

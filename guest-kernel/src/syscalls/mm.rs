@@ -6,7 +6,6 @@ use crate::fs::file::OpenFlags;
 use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags, reclaim};
 use crate::smp;
 use crate::task::Ctx;
-use crate::time;
 use core::sync::atomic::{Ordering, fence};
 use sprout_abi::layout::PAGE_SIZE;
 
@@ -82,7 +81,7 @@ fn wraps(addr: UserAddr, length: u64) -> bool {
 pub fn munmap(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
     ctx.space().munmap(addr.0, length)?;
     // A program that only computes from now on looks nowhere else.
-    reclaim::consider(time::monotonic_ns());
+    reclaim::consider();
     Ok(0)
 }
 

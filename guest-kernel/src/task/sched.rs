@@ -220,7 +220,7 @@ pub fn busy_ns() -> [u64; MAX_VCPUS] {
 /// Runs expired timers and takes in events the VMM left; cheap when there are none.
 pub fn poll_world() {
     let now = time::monotonic_ns();
-    crate::mm::reclaim::consider(now);
+    crate::mm::reclaim::consider();
     if timers::next_deadline().is_some_and(|deadline| deadline <= now) {
         timers::run_expired(now);
     }

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use sprout_abi::hypercall::{
     self, MAX_SEGMENTS, TerminalState, event, number, signal, stream, terminal,
 };
-use sprout_abi::layout::HUGE_PAGE_SIZE;
 use vm_memory::{ByteValued, VolatileSlice};
 
 use crate::backend::{Backend, InputStream, Stream, TerminalAnswer, TerminalCall};
@@ -219,11 +218,11 @@ impl<'a> Call<'a> {
             }
             number::GIVE_BACK => self.large_pages().and_then(|ranges| {
                 let mut ranges = ranges.into_iter();
-                ranges.try_for_each(|(gpa, len)| memory.discard(gpa, len))?;
+                ranges.try_for_each(|[gpa, len]| memory.discard(gpa, len))?;
                 Ok(0)
             }),
             number::POPULATE => self.large_pages().and_then(|ranges| {
-                for (gpa, len) in ranges {
+                for [gpa, len] in ranges {
                     if !memory.populate(gpa, len)? {
                         return Err(errno(libc::EOPNOTSUPP));
                     }
@@ -236,19 +235,26 @@ impl<'a> Call<'a> {
         Ok(Outcome::Resume)
     }
 
-    /// The scatter list in `args[0..2]`; empty segments are left out.
-    fn segments(&self, access: Access) -> io::Result<Vec<VolatileSlice<'a>>> {
+    /// The scatter list in `args[0..2]` as it stands there: addresses and lengths.
+    fn list(&self) -> io::Result<Vec<[u64; 2]>> {
         let [list, count, ..] = self.args;
         if count > MAX_SEGMENTS {
             return Err(errno(libc::E2BIG));
         }
-        let mut slices = Vec::with_capacity(count as usize);
+        let read = |index| {
+            let entry = list.checked_add(16 * index);
+            let entry = entry.ok_or_else(|| errno(libc::EFAULT))?;
+            self.memory.read_words(entry).map_err(fault)
+        };
+        (0..count).map(read).collect()
+    }
+
+    /// The scatter list in `args[0..2]`; empty segments are left out.
+    fn segments(&self, access: Access) -> io::Result<Vec<VolatileSlice<'a>>> {
+        let list = self.list()?;
+        let mut slices = Vec::with_capacity(list.len());
         let mut room = MAX_TRANSFER;
-        for index in 0..count {
-            let entry = list
-                .checked_add(16 * index)
-                .ok_or_else(|| errno(libc::EFAULT))?;
-            let [gpa, len] = self.memory.read_words(entry).map_err(fault)?;
+        for [gpa, len] in list {
             self.memory.slice(gpa, len, access).map_err(fault)?;
             let taken = len.min(room);
             room -= taken;
@@ -260,24 +266,15 @@ impl<'a> Call<'a> {
     }
 
     /// The scatter list in `args[0..2]`, each range whole 2 MiB of RAM.
-    fn large_pages(&self) -> io::Result<Vec<(u64, u64)>> {
-        let [list, count, ..] = self.args;
-        if count > MAX_SEGMENTS {
-            return Err(errno(libc::E2BIG));
-        }
-        let entries = (0..count).map(|index| list.checked_add(16 * index));
-        let ranges = entries.map(|entry| {
-            let [gpa, len] = self
-                .memory
-                .read_words(entry.ok_or_else(|| errno(libc::EFAULT))?)
+    fn large_pages(&self) -> io::Result<Vec<[u64; 2]>> {
+        let list = self.list()?;
+        for [gpa, len] in &list {
+            self.memory
+                .slice(*gpa, *len, Access::Write)
                 .map_err(fault)?;
-            self.memory.slice(gpa, len, Access::Write).map_err(fault)?;
-            if !gpa.is_multiple_of(HUGE_PAGE_SIZE) || !len.is_multiple_of(HUGE_PAGE_SIZE) {
-                return Err(errno(libc::EINVAL));
-            }
-            Ok((gpa, len))
-        });
-        ranges.collect()
+            self.memory.large_pages(*gpa, *len)?;
+        }
+        Ok(list)
     }
 
     /// A write without blocking; when there is no room, ticks watch for it from now on.

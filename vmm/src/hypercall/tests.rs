@@ -3,7 +3,7 @@ use crate::backend::buffered::Buffered;
 use crate::clock::Tsc;
 use crate::memory::MIN_RAM;
 use proptest::prelude::*;
-use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, image_base};
+use sprout_abi::layout::{HUGE_PAGE_SIZE, HYPERCALL_PAGE_GPA, KERNEL_GPA, image_base};
 
 const REQUEST: u64 = HYPERCALL_PAGE_GPA;
 const LIST: u64 = HYPERCALL_PAGE_GPA + 64;

@@ -66,12 +66,7 @@ pub fn prepare(
         }
         Ok::<_, VmError>(shell)
     })?;
-    let images = manifest
-        .images
-        .iter()
-        .enumerate()
-        .map(|(index, image)| Image::open(&image.path, index))
-        .collect::<Result<Vec<_>, _>>()?;
+    let images = Image::open_all(manifest.images.iter().map(|image| image.path.as_path()))?;
     shell.become_guest(snapshot, GuestMemory::loaded(loading.finish(), images)?)
 }
 
