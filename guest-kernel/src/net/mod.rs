@@ -10,8 +10,10 @@
 
 pub mod address;
 pub mod buffer;
+pub mod counters;
 pub mod inet;
 pub mod netlink;
 pub mod options;
+pub mod registry;
 pub mod socket;
 pub mod unix;

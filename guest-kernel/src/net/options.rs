@@ -7,6 +7,8 @@
 
 use crate::errno::{Errno, Result};
 use crate::net::address::family;
+use crate::net::inet::multicast::{self, Multicast};
+use crate::net::inet::udp::UdpSocket;
 use crate::net::socket::{Credentials, Socket};
 use crate::time::{NSEC_PER_SEC, monotonic_ns};
 use alloc::vec::Vec;
@@ -48,6 +50,11 @@ mod so {
 
 /// IPV6_V6ONLY.
 const V6ONLY: i32 = 26;
+/// IP_MULTICAST_ALL and IPV6_MULTICAST_ALL.
+const MULTICAST_ALL: i32 = 49;
+const MULTICAST_ALL6: i32 = 29;
+/// UDP_CORK.
+const UDP_CORK: i32 = 1;
 /// TCP_INFO.
 const TCP_INFO: i32 = 11;
 /// TCP_CONGESTION.
@@ -167,25 +174,27 @@ static KNOWN: &[Known] = &[
     row(level::TCP, 23, TCP, 0, Range(0, i32::MAX)),    // FASTOPEN
     row(level::TCP, 25, TCP, -1, ANY_INT),              // NOTSENT_LOWAT
     row(level::TCP, 30, TCP, 0, Bool),                  // FASTOPEN_CONNECT
-    row(level::UDP, 1, UDP, 0, Bool),                   // CORK
-    row(level::IP, 1, INET, 0, Range(0, 255)),          // TOS
+    row(level::UDP, UDP_CORK, UDP, 0, Bool),
+    row(level::IP, 1, INET, 0, Range(0, 255)), // TOS
     row(level::IP, 2, INET, 64, RangeOrDefault(1, 255)), // TTL
-    row(level::IP, 8, INET, 0, Bool),                   // PKTINFO
-    row(level::IP, 10, INET, 1, Range(0, 5)),           // MTU_DISCOVER
-    row(level::IP, 11, INET, 0, Bool),                  // RECVERR
-    row(level::IP, 12, INET, 0, Bool),                  // RECVTTL
-    row(level::IP, 13, INET, 0, Bool),                  // RECVTOS
-    row(level::IP, 14, INET, 65_536, ReadOnly),         // MTU
-    row(level::IP, 15, INET, 0, Bool),                  // FREEBIND
-    row(level::IP, 24, INET, 0, Bool),                  // BIND_ADDRESS_NO_PORT
-    row(level::IP, 33, UDP, 1, RangeOrDefault(0, 255)), // MULTICAST_TTL
-    row(level::IP, 34, INET, 1, Bool),                  // MULTICAST_LOOP
+    row(level::IP, 8, INET, 0, Bool),          // PKTINFO
+    row(level::IP, 10, INET, 1, Range(0, 5)),  // MTU_DISCOVER
+    row(level::IP, 11, INET, 0, Bool),         // RECVERR
+    row(level::IP, 12, INET, 0, Bool),         // RECVTTL
+    row(level::IP, 13, INET, 0, Bool),         // RECVTOS
+    row(level::IP, 14, INET, 65_536, ReadOnly), // MTU
+    row(level::IP, 15, INET, 0, Bool),         // FREEBIND
+    row(level::IP, 24, INET, 0, Bool),         // BIND_ADDRESS_NO_PORT
+    row(level::IP, 33, INET, 1, RangeOrDefault(0, 255)), // MULTICAST_TTL
+    row(level::IP, 34, INET, 1, Bool),         // MULTICAST_LOOP
+    row(level::IP, MULTICAST_ALL, INET, 1, Range(0, 1)),
     row(level::IPV6, 16, INET, 64, RangeOrDefault(0, 255)), // UNICAST_HOPS
-    row(level::IPV6, 18, UDP, 1, RangeOrDefault(0, 255)), // MULTICAST_HOPS
-    row(level::IPV6, 19, INET, 1, Bool),                // MULTICAST_LOOP
-    row(level::IPV6, 23, INET, 1, Range(0, 5)),         // MTU_DISCOVER
-    row(level::IPV6, 24, INET, 65_536, ReadOnly),       // MTU
-    row(level::IPV6, 25, INET, 0, Bool),                // RECVERR
+    row(level::IPV6, 18, INET, 1, RangeOrDefault(0, 255)),  // MULTICAST_HOPS
+    row(level::IPV6, 19, INET, 1, Range(0, 1)),             // MULTICAST_LOOP
+    row(level::IPV6, MULTICAST_ALL6, INET, 1, Bool),
+    row(level::IPV6, 23, INET, 1, Range(0, 5)), // MTU_DISCOVER
+    row(level::IPV6, 24, INET, 65_536, ReadOnly), // MTU
+    row(level::IPV6, 25, INET, 0, Bool),        // RECVERR
     row(level::IPV6, V6ONLY, INET, 0, Bool),
     row(level::IPV6, 49, INET, 0, Bool), // RECVPKTINFO
     row(level::IPV6, 51, INET, 0, Bool), // RECVHOPLIMIT
@@ -211,6 +220,10 @@ pub struct Options {
     linger: Option<u32>,
     /// Who made the socket.
     pub owner: Credentials,
+    /// Inode number of the file it is behind; 0: none yet.
+    pub inode: u64,
+    /// Groups and interfaces of multicast.
+    pub multicast: Multicast,
 }
 
 impl Options {
@@ -223,6 +236,8 @@ impl Options {
             send_timeout: None,
             linger: None,
             owner,
+            inode: 0,
+            multicast: Multicast::default(),
         }
     }
 
@@ -278,6 +293,28 @@ impl Options {
     /// IPV6_V6ONLY.
     pub fn v6_only(&self) -> bool {
         self.value(level::IPV6, V6ONLY) != 0
+    }
+
+    /// IP_MULTICAST_ALL, or IPV6_MULTICAST_ALL.
+    pub fn multicast_all(&self, ipv6: bool) -> bool {
+        match ipv6 {
+            false => self.value(level::IP, MULTICAST_ALL) != 0,
+            true => self.value(level::IPV6, MULTICAST_ALL6) != 0,
+        }
+    }
+
+    /// UDP_CORK.
+    pub fn corked(&self) -> bool {
+        self.value(level::UDP, UDP_CORK) != 0
+    }
+
+    /// What a connection that a listener makes has of the listener's options.
+    pub fn inherited(&self) -> Options {
+        Options {
+            inode: 0,
+            multicast: Multicast::default(),
+            ..self.clone()
+        }
     }
 
     /// SO_LINGER of 0 seconds: closing resets.
@@ -393,8 +430,11 @@ fn timeval(timeout: Option<u64>) -> Vec<u8> {
 pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<()> {
     // Asked first: the socket's state is locked before its options.
     let bound = (level, name) == (level::IPV6, V6ONLY) && is_bound(socket);
+    let kind = socket.options().lock().kind;
+    if let Some(done) = multicast::set(socket, kind, level, name, value) {
+        return done;
+    }
     let mut options = socket.options().lock();
-    let kind = options.kind;
     match (level, name) {
         (level::SOCKET, so::LINGER) => {
             let on = int(value)?;
@@ -425,9 +465,6 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
             level::SOCKET,
             so::TYPE | so::ERROR | so::ACCEPTCONN | so::PROTOCOL | so::DOMAIN | so::PEERCRED,
         ) => return Err(Errno::ENOPROTOOPT),
-        // Joining (and leaving) a multicast group: the loopback interface has none.
-        (level::IP, 35 | 39) | (level::IPV6, 20) => return Err(Errno::ENODEV),
-        (level::IP, 36 | 40) | (level::IPV6, 21) => return Err(Errno::EADDRNOTAVAIL),
         (level::TCP, TCP_CONGESTION) if kind == Kind::Tcp => {
             // The one algorithm there is to name.
             return if value.starts_with(b"cubic") {
@@ -456,6 +493,13 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
         return Err(Errno::EINVAL);
     }
     options.store(level, name, value);
+    drop(options);
+    if (level, name) == (level::UDP, UDP_CORK)
+        && value == 0
+        && let Some(udp) = socket.as_any().downcast_ref::<UdpSocket>()
+    {
+        return udp.uncork();
+    }
     Ok(())
 }
 
@@ -466,11 +510,20 @@ fn is_bound(socket: &dyn Socket) -> bool {
     }
 }
 
-/// getsockopt: the value's bytes, for the caller to cut to the program's length.
-pub fn get(socket: &dyn Socket, level: i32, name: i32) -> Result<Vec<u8>> {
+/// Whether getsockopt reads the program's buffer first.
+pub fn asks(level: i32, name: i32) -> bool {
+    multicast::asks(level, name)
+}
+
+/// getsockopt: the value's bytes, for the caller to cut to the program's length. `input`: what the
+/// program's buffer has, which some options are a question in.
+pub fn get(socket: &dyn Socket, level: i32, name: i32, input: &[u8]) -> Result<Vec<u8>> {
     let number = |value: i32| Ok(value.to_ne_bytes().to_vec());
     let options = || socket.options().lock();
     let kind = options().kind;
+    if let Some(answer) = multicast::get(socket, kind, level, name, input) {
+        return answer;
+    }
     match (level, name) {
         (level::SOCKET, so::TYPE) => number(socket.socket_type() as i32),
         (level::SOCKET, so::ERROR) => number(socket.take_error().map_or(0, Errno::code)),

@@ -189,10 +189,9 @@ pub struct SocketFile {
 impl SocketFile {
     /// A file for `socket`.
     pub fn new(socket: Arc<dyn Socket>) -> Arc<SocketFile> {
-        Arc::new(SocketFile {
-            id: InodeId::anonymous(DeviceNumber::SOCKETS),
-            socket,
-        })
+        let id = InodeId::anonymous(DeviceNumber::SOCKETS);
+        socket.options().lock().inode = id.ino;
+        Arc::new(SocketFile { id, socket })
     }
 
     /// The socket behind it.

@@ -35,6 +35,11 @@ const SIOCGIFHWADDR: u32 = 0x8927;
 const SIOCGIFINDEX: u32 = 0x8933;
 const SIOCGIFTXQLEN: u32 = 0x8942;
 
+/// Whether `ip` is an address of this host.
+pub fn is_local(ip: IpAddr) -> bool {
+    ip.is_loopback() && !crate::net::inet::is_group(ip)
+}
+
 fn sockaddr(ip: Ipv4Addr) -> Vec<u8> {
     Address::Inet(SocketAddr::new(IpAddr::V4(ip), 0)).encode(family::INET)
 }

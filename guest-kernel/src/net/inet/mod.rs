@@ -5,6 +5,7 @@
 //! kept as such everywhere, also on AF_INET6 sockets, which show them mapped.
 
 pub mod interface;
+pub mod multicast;
 pub mod ports;
 pub mod tcp;
 #[cfg(test)]
@@ -31,9 +32,22 @@ pub fn route(to: IpAddr) -> Result<IpAddr> {
         // As on Linux, "any address" as a destination is this host.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ok(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-        ip if ip.is_loopback() => Ok(ip),
+        ip if ip.is_loopback() || ip.is_multicast() => Ok(ip),
         _ => Err(Errno::ENETUNREACH),
     }
+}
+
+/// The broadcast address of the loopback network.
+pub const BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
+
+/// Whether `ip` stands for many sockets: a multicast group or the loopback's broadcast address.
+pub fn is_group(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(BROADCAST)
+}
+
+/// Whether a socket may be bound to `ip`.
+pub fn is_bindable(ip: IpAddr) -> bool {
+    ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) || route(ip).is_ok()
 }
 
 /// The address this host uses towards `remote`.

@@ -122,7 +122,7 @@ impl<S> Ports<S> {
         options: &Options,
         socket: Weak<S>,
     ) -> Result<Arc<Lease<S>>> {
-        if !local.ip().is_unspecified() && inet::route(local.ip()).is_err() {
+        if !inet::is_bindable(local.ip()) {
             return Err(Errno::EADDRNOTAVAIL);
         }
         let entry = self.entry(local.ip(), options, socket);
@@ -198,6 +198,15 @@ impl<S> Ports<S> {
             mine.listening = listening;
         }
         Ok(())
+    }
+
+    /// All sockets that packets for `to` could be for, as multicast and broadcast have it.
+    pub fn covering(&self, to: SocketAddr) -> Vec<Arc<S>> {
+        let entries = self.entries.lock();
+        let list = entries.get(&to.port()).into_iter().flatten();
+        list.filter(|entry| entry.covers(to.ip()))
+            .filter_map(|entry| entry.socket.upgrade())
+            .collect()
     }
 
     /// The socket that packets for `to` go to: of those `rank` gives a number, the one with the

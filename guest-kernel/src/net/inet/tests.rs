@@ -388,7 +388,7 @@ fn of_two_sockets_on_one_address_the_newer_hears() {
 fn options_are_remembered_with_their_rules() {
     let socket = tcp();
     let get = |level, name| {
-        let bytes = options::get(&*socket, level, name).unwrap();
+        let bytes = options::get(&*socket, level, name, &[]).unwrap();
         i32::from_ne_bytes(bytes[..4].try_into().unwrap())
     };
     let set = |level, name, value: i32| options::set(&*socket, level, name, &value.to_ne_bytes());
@@ -418,6 +418,59 @@ fn options_are_remembered_with_their_rules() {
     );
     let timeout = [1u64.to_ne_bytes(), 500_000u64.to_ne_bytes()].concat();
     options::set(&*socket, level::SOCKET, 20, &timeout).unwrap();
-    assert_eq!(options::get(&*socket, level::SOCKET, 20).unwrap(), timeout);
+    assert_eq!(
+        options::get(&*socket, level::SOCKET, 20, &[]).unwrap(),
+        timeout
+    );
     assert!(socket.options().lock().receive_deadline().is_some());
+}
+
+/// `struct ipv6_mreq` for the loopback interface.
+fn group6(text: &str) -> Vec<u8> {
+    let ip: Ipv6Addr = text.parse().unwrap();
+    [&ip.octets()[..], &1u32.to_ne_bytes()].concat()
+}
+
+#[test]
+fn members_of_an_ipv6_group_each_get_a_copy() {
+    const JOIN: i32 = 20;
+    const ALL: i32 = 29;
+    let new = || UdpSocket::new(family::INET6, Credentials::default());
+    let (a, b, sender) = (new(), new(), new());
+    for socket in [&a, &b] {
+        set(&**socket, level::SOCKET, REUSEADDR);
+    }
+    a.bind(at("[::]:7798")).unwrap();
+    b.bind(at("[::]:7798")).unwrap();
+    options::set(&*b, level::IPV6, ALL, &0i32.to_ne_bytes()).unwrap();
+    let to = || at("[ff02::7798]:7798");
+    send_to(&*sender, b"nobody", to()).unwrap();
+    assert_eq!(errno(receive(&*a, 9)), Errno::EAGAIN);
+    options::set(&*a, level::IPV6, JOIN, &group6("ff02::7798")).unwrap();
+    send_to(&*sender, b"one", to()).unwrap();
+    assert_eq!(receive(&*a, 9).unwrap(), b"one");
+    assert_eq!(errno(receive(&*b, 9)), Errno::EAGAIN);
+    options::set(&*b, level::IPV6, JOIN, &group6("ff02::7798")).unwrap();
+    send_to(&*sender, b"both", to()).unwrap();
+    for socket in [&a, &b] {
+        let (bytes, received) = receive_full(&**socket, 9).unwrap();
+        assert_eq!(bytes, b"both");
+        let Some(Address::Inet(from)) = received.from else {
+            panic!("no sender")
+        };
+        assert_eq!(from.ip(), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    }
+}
+
+#[test]
+fn a_group_that_nobody_chose_an_interface_for_is_on_the_loopback() {
+    let (member, sender) = (udp(), udp());
+    member.bind(at("0.0.0.0:7797")).unwrap();
+    let join = [[224, 0, 0, 251], [0; 4]].concat();
+    options::set(&*member, level::IP, 35, &join).unwrap();
+    send_to(&*sender, b"who is there", at("224.0.0.251:7797")).unwrap();
+    assert_eq!(receive(&*member, 99).unwrap(), b"who is there");
+    options::set(&*member, level::IP, 36, &join).unwrap();
+    send_to(&*sender, b"gone", at("224.0.0.251:7797")).unwrap();
+    assert_eq!(errno(receive(&*member, 99)), Errno::EAGAIN);
 }

@@ -4,15 +4,21 @@ use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::address::Address;
 use crate::net::buffer::{Buffer, Segment};
+use crate::net::counters;
+use crate::net::inet::multicast;
 use crate::net::inet::ports::{Lease, Ports};
-use crate::net::inet::{EVERYTHING, READABLE, WRITABLE, check_family, route, source_for, unbound};
+use crate::net::inet::{
+    BROADCAST, EVERYTHING, READABLE, WRITABLE, check_family, is_group, route, source_for, unbound,
+};
 use crate::net::options::{Kind, Options};
+use crate::net::registry::Entry;
 use crate::net::socket::{
     Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
 use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::any::Any;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -32,15 +38,34 @@ struct State {
     shut_read: bool,
     shut_write: bool,
     error: Option<Errno>,
+    /// Datagrams that found no room.
+    drops: u64,
+    corked: Option<Corked>,
+}
+
+/// A datagram that is still being put together (MSG_MORE, UDP_CORK).
+struct Corked {
+    to: SocketAddr,
+    bytes: Vec<u8>,
 }
 
 /// A UDP socket.
 pub struct UdpSocket {
     me: Weak<UdpSocket>,
+    entry: Entry,
     domain: u16,
     options: Lock<Options>,
     queue: WaitQueue,
     state: Lock<State>,
+}
+
+/// All of `src`; EFAULT if some of it cannot be read.
+fn take_whole(src: &mut Source<'_>) -> Result<Vec<u8>> {
+    let bytes = src.take_all()?;
+    if src.remaining() > 0 {
+        return Err(Errno::EFAULT);
+    }
+    Ok(bytes)
 }
 
 impl UdpSocket {
@@ -48,6 +73,7 @@ impl UdpSocket {
     pub fn new(domain: u16, owner: Credentials) -> Arc<UdpSocket> {
         Arc::new_cyclic(|me| UdpSocket {
             me: me.clone(),
+            entry: Entry::new(me.clone()),
             domain,
             options: Lock::new(Rank::Options, Options::new(Kind::Udp, owner)),
             queue: WaitQueue::new(),
@@ -83,10 +109,12 @@ impl UdpSocket {
         };
         let options = self.options.lock();
         check_family(self.domain, options.v6_only(), to.ip())?;
-        if to.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) && !options.broadcast() {
+        let broadcast = [Ipv4Addr::BROADCAST, BROADCAST].map(IpAddr::V4);
+        if broadcast.contains(&to.ip()) && !options.broadcast() {
             return Err(Errno::EACCES);
         }
-        Ok(SocketAddr::new(route(to.ip())?, to.port()))
+        let ip = route(to.ip()).inspect_err(|_| counters::NO_ROUTES.add(1))?;
+        Ok(SocketAddr::new(ip, to.port()))
     }
 
     /// How well this socket suits a datagram from `from`: a connected one takes only its peer's,
@@ -101,12 +129,77 @@ impl UdpSocket {
     /// The address datagrams to `to` come from.
     fn source(&self, to: SocketAddr) -> SocketAddr {
         let bound = self.state.lock().local.unwrap_or(unbound(self.domain));
-        let ip = if bound.ip().is_unspecified() {
-            source_for(to.ip())
-        } else {
-            bound.ip()
+        let any = bound.ip().is_unspecified() || is_group(bound.ip());
+        let ip = match to.ip() {
+            _ if !any => bound.ip(),
+            IpAddr::V4(ip) if ip.is_multicast() => {
+                let chosen = self.options.lock().multicast.source();
+                chosen.map_or(source_for(to.ip()), IpAddr::V4)
+            }
+            ip => source_for(ip),
         };
         SocketAddr::new(ip, bound.port())
+    }
+
+    /// Whether a datagram from `from` to a group is for this socket, too.
+    fn is_member(&self, from: SocketAddr, to: SocketAddr) -> bool {
+        if self.suits(from).is_none() {
+            return false;
+        }
+        let options = self.options.lock();
+        let all = options.multicast_all(to.is_ipv6());
+        !to.ip().is_multicast() || options.multicast.wants(to.ip(), from.ip(), all)
+    }
+
+    /// Sends a whole datagram. `connected`: whether its sender learns that nobody has the port.
+    fn transmit(&self, to: SocketAddr, bytes: Vec<u8>, connected: bool) -> Result<()> {
+        let from = self.source(to);
+        counters::datagram(to.ip(), bytes.len());
+        let segment = |bytes| Segment::of(bytes, Some(Address::Inet(from)));
+        if is_group(to.ip()) {
+            if to.ip().is_multicast() && !multicast::accepted(to.ip(), from.ip()) {
+                return Ok(());
+            }
+            for socket in PORTS.covering(to) {
+                if socket.is_member(from, to) {
+                    let mut copy = Vec::new();
+                    copy.try_reserve_exact(bytes.len())
+                        .map_err(|_| Errno::ENOBUFS)?;
+                    copy.extend_from_slice(&bytes);
+                    socket.deliver(segment(copy));
+                }
+            }
+            return Ok(());
+        }
+        match PORTS.find(to, |socket, _| socket.suits(from)) {
+            Some(receiver) => receiver.deliver(segment(bytes)),
+            None => {
+                counters::UDP_NO_PORT.add(1);
+                // What ICMP would say reaches connected sockets alone.
+                if connected {
+                    self.state.lock().error = Some(Errno::ECONNREFUSED);
+                    self.queue.wake(EVERYTHING);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what was held back, if anything.
+    pub fn uncork(&self) -> Result<()> {
+        let (corked, remote) = {
+            let mut state = self.state.lock();
+            (state.corked.take(), state.remote)
+        };
+        match corked {
+            Some(Corked { to, bytes }) => self.transmit(to, bytes, remote == Some(to)),
+            None => Ok(()),
+        }
+    }
+
+    /// A number no other socket has, and how many datagrams found no room.
+    pub fn identity(&self) -> (u64, u64) {
+        (self.entry.id(), self.state.lock().drops)
     }
 
     /// Takes in a datagram; one that finds no room is lost.
@@ -116,9 +209,12 @@ impl UdpSocket {
             let mut state = self.state.lock();
             let full = state.incoming.len() + segment.unread().len() > limit;
             if state.shut_read || full || state.incoming.push(segment, false).is_err() {
+                state.drops += 1;
+                counters::UDP_FULL.add(1);
                 return;
             }
         }
+        counters::UDP_IN.add(1);
         self.queue.wake(READABLE);
     }
 }
@@ -230,9 +326,10 @@ impl Socket for UdpSocket {
         if length > MAX_DATAGRAM {
             return Err(Errno::EMSGSIZE);
         }
-        let (connected, shut, error) = {
+        let (connected, shut, error, corked) = {
             let mut state = self.state.lock();
-            (state.remote, state.shut_write, state.error.take())
+            let corked = state.corked.as_ref().map(|corked| corked.to);
+            (state.remote, state.shut_write, state.error.take(), corked)
         };
         if let Some(error) = error {
             return Err(error);
@@ -240,24 +337,43 @@ impl Socket for UdpSocket {
         if shut {
             return Err(Errno::EPIPE);
         }
-        let to = match &message.to {
-            Some(Address::Unspecified) | None => connected.ok_or(Errno::EDESTADDRREQ)?,
-            Some(address) => self.destination(address)?,
+        // What is appended goes where the beginning goes.
+        let to = match (&message.to, corked) {
+            (_, Some(to)) => to,
+            (Some(Address::Unspecified) | None, _) => connected.ok_or(Errno::EDESTADDRREQ)?,
+            (Some(address), _) => self.destination(address)?,
         };
         if to.port() == 0 {
             return Err(Errno::EINVAL);
         }
         self.bind_any()?;
-        let from = self.source(to);
-        let segment = Segment::message(src, Some(Address::Inet(from)))?;
-        match PORTS.find(to, |socket, _| socket.suits(from)) {
-            Some(receiver) => receiver.deliver(segment),
-            // What ICMP would say reaches connected sockets alone.
-            None if connected == Some(to) => {
-                self.state.lock().error = Some(Errno::ECONNREFUSED);
-                self.queue.wake(EVERYTHING);
+        let more = flags.contains(MessageFlags::MORE) || self.options.lock().corked();
+        if corked.is_none() && !more {
+            let bytes = take_whole(src)?;
+            self.transmit(to, bytes, connected == Some(to))?;
+            return Ok(length);
+        }
+        let added = take_whole(src)?;
+        {
+            let mut state = self.state.lock();
+            let corked = state.corked.get_or_insert(Corked {
+                to,
+                bytes: Vec::new(),
+            });
+            let fits = corked.bytes.len() + added.len() <= MAX_DATAGRAM;
+            if !fits || corked.bytes.try_reserve(added.len()).is_err() {
+                // As on Linux, what was held back is lost with it.
+                state.corked = None;
+                return Err(if fits {
+                    Errno::ENOBUFS
+                } else {
+                    Errno::EMSGSIZE
+                });
             }
-            None => {}
+            corked.bytes.extend_from_slice(&added);
+        }
+        if !more {
+            self.uncork()?;
         }
         Ok(length)
     }

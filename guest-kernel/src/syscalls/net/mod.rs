@@ -389,7 +389,7 @@ pub fn shutdown(ctx: &Ctx, fd: Fd, how: i32) -> Result<u64> {
 }
 
 /// Longest option value that is looked at.
-const MAX_OPTION: usize = 256;
+const MAX_OPTION: usize = 16 << 10;
 
 /// setsockopt(2).
 pub fn setsockopt(
@@ -419,7 +419,11 @@ pub fn getsockopt(
 ) -> Result<u64> {
     let socket = Target::of(ctx, fd)?.socket;
     let room = usize::try_from(ctx.read(len)?).map_err(|_| Errno::EINVAL)?;
-    let bytes = options::get(&*socket, level, name)?;
+    let mut input: Vec<u8> = alloc::vec![0; room.min(MAX_OPTION)];
+    if options::asks(level, name) {
+        ctx.read_bytes(value.0, &mut input)?;
+    }
+    let bytes = options::get(&*socket, level, name, &input)?;
     let bytes = bytes.get(..room).unwrap_or(&bytes);
     ctx.write_bytes(value.0, bytes)?;
     ctx.write(len, &(bytes.len() as i32))?;

@@ -3,7 +3,7 @@
 use super::{PORTS, Role, TcpSocket};
 use crate::errno::{Errno, Result};
 use crate::net::address::Address;
-use crate::net::inet::{EVERYTHING, READABLE, check_family, route, source_for, unbound};
+use crate::net::inet::{EVERYTHING, READABLE, check_family, is_group, route, source_for, unbound};
 use crate::net::socket::Shutdown;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -107,6 +107,9 @@ impl TcpSocket {
             _ => return Err(Errno::EAFNOSUPPORT),
         };
         check_family(self.domain, self.options.lock().v6_only(), remote.ip())?;
+        if is_group(remote.ip()) {
+            return Err(Errno::ENETUNREACH);
+        }
         let remote = SocketAddr::new(route(remote.ip())?, remote.port());
         self.bind_any().map_err(|error| match error {
             Errno::EADDRINUSE => Errno::EADDRNOTAVAIL,
@@ -230,7 +233,7 @@ impl TcpSocket {
             (remote, state.local?)
         };
         let options = self.options.lock().clone();
-        let server = TcpSocket::with_options(self.domain, options.clone());
+        let server = TcpSocket::with_options(self.domain, options.inherited());
         let lease = self.state.lock().lease.clone()?;
         let lease = PORTS.share(&lease, local.ip(), &options, server.me.clone());
         {
