@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::image::{ImageConfig, Provenance, Source};
-use crate::tree::{Directory, File, Node, Tree};
+use crate::tree::{Node, Tree};
 use crate::{Error, Result};
 
 /// Recipes that come with the program: name, text.
@@ -35,7 +35,8 @@ pub struct Recipe {
     /// Recipe whose content comes first.
     #[serde(default)]
     base: Option<String>,
-    /// Modification time of everything in the image, seconds since 1970.
+    /// Modification time of what the recipe itself makes, seconds since 1970; files of packages
+    /// have their own.
     #[serde(default)]
     mtime: Option<u64>,
     /// How programs in the image are started.
@@ -105,7 +106,7 @@ struct LibraryCache {
 pub struct Prepared {
     /// The files.
     pub tree: Tree,
-    /// Modification time for all of them.
+    /// Modification time for those that have none, seconds since 1970.
     pub mtime: u64,
     /// How programs are started.
     pub config: ImageConfig,
@@ -208,27 +209,18 @@ impl Recipe {
                 .ok()
                 .filter(|mode| *mode <= 0o7777);
             let mode = mode.ok_or_else(|| self.error(format!("{path}: the mode is not octal")))?;
-            tree.insert(
-                path,
-                Node::Directory(Directory {
-                    mode,
-                    ..Directory::default()
-                }),
-            )?;
+            tree.insert(path, Node::directory(mode))?;
         }
         for (path, target) in &self.links {
-            tree.insert(path, Node::Symlink(target.clone().into_bytes()))?;
+            tree.insert(path, Node::symlink(target.as_str()))?;
         }
         for (path, lines) in &self.files {
             let text: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
-            tree.insert(path, Node::File(File::from_bytes(0o644, text.into_bytes())))?;
+            tree.insert(path, Node::file(0o644, text.into_bytes()))?;
         }
         if let Some(cache) = &packages.library_cache {
             let bytes = library_cache::of_directory(tree, &cache.directory, cache.flags);
-            tree.insert(
-                "/etc/ld.so.cache",
-                Node::File(File::from_bytes(0o644, bytes)),
-            )?;
+            tree.insert("/etc/ld.so.cache", Node::file(0o644, bytes))?;
         }
         Ok(())
     }

@@ -9,7 +9,10 @@
 //! ```
 //!
 //! Files appear whole or not at all (temporary file, fsync, rename) and never change afterwards:
-//! running guests have them mapped.
+//! running guests have them mapped. Nobody but the owner reads them: images and snapshots hold
+//! code, data and memory of functions.
+
+mod private;
 
 use std::env;
 use std::ffi::OsString;
@@ -21,11 +24,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::erofs::{self, DEFAULT_MTIME, Written};
+use crate::erofs::{DEFAULT_MTIME, Plan, Written};
 use crate::image::{Digest, ImageConfig, Provenance};
 use crate::recipe::Recipe;
 use crate::reference::{Reference, check_name};
-use crate::tree::{File, Node, Tree, TreeKind};
+use crate::tree::{Node, Tree, TreeKind};
 use crate::{Error, Result};
 
 /// Largest reference file read.
@@ -132,6 +135,7 @@ impl Store {
         };
         // Processes that are handed paths of the store may run in another directory.
         let root = std::path::absolute(&root).map_err(Error::io("find", &root))?;
+        private::tighten(&root);
         Ok(Store::open(root))
     }
 
@@ -181,7 +185,7 @@ impl Store {
         config: ImageConfig,
         provenance: Provenance,
     ) -> Result<Image> {
-        let file = self.write_image(tree, mtime)?;
+        let file = self.write_image(&Plan::new(tree, mtime)?)?;
         let record = Record {
             reference: reference.to_string(),
             digest: file.digest,
@@ -197,7 +201,7 @@ impl Store {
         temporary
             .write_all(&json)
             .map_err(Error::io("write", temporary.path()))?;
-        self.publish(temporary, &path, 0o644)?;
+        self.publish(temporary, &path, 0o600)?;
         Ok(image(reference.clone(), file.path, record))
     }
 
@@ -281,33 +285,41 @@ impl Store {
     }
 
     /// The image of a function's directory; built unless one with this content is there already.
-    pub fn function_image(&self, directory: &Path) -> Result<ImageFile> {
-        self.cached_image(&Tree::from_directory(directory, TreeKind::Function)?)
+    /// `note` is told what had to be left out.
+    pub fn function_image(
+        &self,
+        directory: &Path,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<ImageFile> {
+        let tree = Tree::from_directory(directory, TreeKind::Function)?;
+        tree.notes.iter().for_each(|text| note(text));
+        self.cached_image(&tree)
     }
 
     /// The image of the agent that comes with the program, for mounting at `/sprout`.
     pub fn agent_image(&self) -> Result<ImageFile> {
         let mut tree = Tree::default();
         for (name, text) in sprout_agent::JS_FILES {
-            tree.insert(name, Node::File(File::from_bytes(0o644, text.as_bytes())))?;
+            tree.insert(name, Node::file(0o644, text.as_bytes()))?;
         }
         self.cached_image(&tree)
     }
 
     fn cached_image(&self, tree: &Tree) -> Result<ImageFile> {
-        let Written { digest, size } = erofs::digest(tree, DEFAULT_MTIME)?;
+        let plan = Plan::new(tree, DEFAULT_MTIME)?;
+        let Written { digest, size } = plan.digest()?;
         match self.image_file(Digest(digest)) {
             Ok(file) if file.size == size => Ok(file),
-            _ => self.write_image(tree, DEFAULT_MTIME),
+            _ => self.write_image(&plan),
         }
     }
 
     /// Writes an image file; one with the same content stays in place, since the page cache and
     /// running guests share it.
-    fn write_image(&self, tree: &Tree, mtime: u64) -> Result<ImageFile> {
+    fn write_image(&self, plan: &Plan<'_>) -> Result<ImageFile> {
         let mut temporary = self.temporary()?;
         let name = temporary.path().to_owned();
-        let Written { digest, size } = erofs::write(tree, mtime, temporary.as_file_mut(), &name)?;
+        let Written { digest, size } = plan.write(temporary.as_file_mut(), &name)?;
         let digest = Digest(digest);
         let file = ImageFile {
             path: self.image_path(digest),
@@ -315,7 +327,7 @@ impl Store {
             size,
         };
         if !file.path.exists() || file.verify().is_err() {
-            self.publish(temporary, &file.path, 0o444)?;
+            self.publish(temporary, &file.path, 0o400)?;
         }
         Ok(file)
     }
@@ -323,7 +335,7 @@ impl Store {
     /// A temporary file beside its later place; removed unless published.
     fn temporary(&self) -> Result<NamedTempFile> {
         let directory = self.images_dir();
-        fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
+        private::create_directory(&directory).map_err(Error::io("create", &directory))?;
         tempfile::Builder::new()
             .prefix(".new-")
             .tempfile_in(&directory)

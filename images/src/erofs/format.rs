@@ -1,5 +1,7 @@
 //! On-disk structures: encoding and decoding, no policy.
 
+use crate::tree::Time;
+
 /// Bytes of a block.
 pub const BLOCK_SIZE: u64 = 4096;
 /// Where the superblock begins.
@@ -17,8 +19,18 @@ const BLOCK_BITS: u8 = 12;
 const FEATURE_CHECKSUM: u32 = 1;
 /// `feature_compat`: inode times are modification times.
 const FEATURE_MTIME: u32 = 2;
+/// `feature_incompat`: there are files in chunks.
+const FEATURE_CHUNKED: u32 = 4;
 /// `i_format`: extended inode, data layout FLAT_PLAIN.
 const FORMAT_EXTENDED_PLAIN: u16 = 1;
+/// `i_format`: extended inode, data layout CHUNK_BASED.
+const FORMAT_EXTENDED_CHUNKED: u16 = 4 << 1 | 1;
+/// Block number of a chunk that is a hole.
+pub const HOLE: u32 = u32::MAX;
+/// Bytes of a chunk's entry in the table behind its inode: a block number.
+pub const CHUNK_ENTRY: u64 = 4;
+/// Largest binary logarithm of a chunk's number of blocks.
+pub const CHUNK_BITS_MAX: u8 = 31;
 
 /// File type bits of a mode.
 pub const S_IFMT: u16 = 0o170000;
@@ -28,6 +40,12 @@ pub const S_IFDIR: u16 = 0o040000;
 pub const S_IFREG: u16 = 0o100000;
 /// Symbolic link.
 pub const S_IFLNK: u16 = 0o120000;
+/// Character device.
+pub const S_IFCHR: u16 = 0o020000;
+/// Block device.
+pub const S_IFBLK: u16 = 0o060000;
+/// Named pipe.
+pub const S_IFIFO: u16 = 0o010000;
 
 /// The fields of the superblock that vary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +60,8 @@ pub struct Superblock {
     pub blocks: u32,
     /// Unique id; made from the content.
     pub uuid: [u8; 16],
+    /// Whether there are files in chunks.
+    pub chunked: bool,
 }
 
 impl Superblock {
@@ -59,6 +79,9 @@ impl Superblock {
         put(sb, 36, &self.blocks.to_le_bytes());
         put(sb, 48, &self.uuid);
         put(sb, 64, b"sprout");
+        if self.chunked {
+            put(sb, 80, &FEATURE_CHUNKED.to_le_bytes());
+        }
         let checksum = checksum(sb);
         put(sb, 4, &checksum.to_le_bytes());
     }
@@ -73,7 +96,7 @@ impl Superblock {
             return Err(format!("its blocks are 2^{} bytes instead of 4096", sb[12]));
         }
         let features = u32_at(sb, 80);
-        if features != 0 || sb[90] != 0 {
+        if features & !FEATURE_CHUNKED != 0 || sb[90] != 0 {
             return Err(format!(
                 "it uses EROFS features that images do not have ({features:#x})"
             ));
@@ -94,6 +117,7 @@ impl Superblock {
             build_time: u64_at(sb, 24),
             blocks: u32_at(sb, 36),
             uuid: array_at(sb, 48),
+            chunked: features & FEATURE_CHUNKED != 0,
         })
     }
 }
@@ -103,19 +127,34 @@ fn checksum(bytes: &[u8]) -> u32 {
     !crc32c::crc32c(bytes)
 }
 
+/// Where an inode's data is, or what it has instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// One run of blocks from this one on.
+    Blocks(u32),
+    /// Chunks of 2^n blocks; their block numbers follow the inode.
+    Chunks(u8),
+    /// A device's number, as Linux' `new_encode_dev` has it.
+    Device(u32),
+}
+
 /// An inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inode {
     /// File type and permissions.
     pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// Length in bytes.
     pub size: u64,
-    /// First block of the data.
-    pub start_block: u32,
+    /// Where the data is.
+    pub location: Location,
     /// Number shown by `stat` on 32-bit systems.
     pub number: u32,
-    /// Modification time, seconds since 1970.
-    pub mtime: u64,
+    /// Modification time.
+    pub mtime: Time,
     /// Number of names.
     pub links: u32,
 }
@@ -124,27 +163,56 @@ impl Inode {
     /// The 64 bytes on disk.
     pub fn encode(&self) -> [u8; INODE_SIZE as usize] {
         let mut bytes = [0; INODE_SIZE as usize];
-        put(&mut bytes, 0, &FORMAT_EXTENDED_PLAIN.to_le_bytes());
+        let (format, location) = match self.location {
+            Location::Blocks(start) => (FORMAT_EXTENDED_PLAIN, start),
+            Location::Chunks(bits) => (FORMAT_EXTENDED_CHUNKED, bits.into()),
+            Location::Device(number) => (FORMAT_EXTENDED_PLAIN, number),
+        };
+        put(&mut bytes, 0, &format.to_le_bytes());
         put(&mut bytes, 4, &self.mode.to_le_bytes());
         put(&mut bytes, 8, &self.size.to_le_bytes());
-        put(&mut bytes, 16, &self.start_block.to_le_bytes());
+        put(&mut bytes, 16, &location.to_le_bytes());
         put(&mut bytes, 20, &self.number.to_le_bytes());
-        put(&mut bytes, 32, &self.mtime.to_le_bytes());
+        put(&mut bytes, 24, &self.uid.to_le_bytes());
+        put(&mut bytes, 28, &self.gid.to_le_bytes());
+        put(&mut bytes, 32, &self.mtime.seconds.to_le_bytes());
+        put(&mut bytes, 40, &self.mtime.nanoseconds.to_le_bytes());
         put(&mut bytes, 44, &self.links.to_le_bytes());
         bytes
     }
 
-    /// Reads an inode; `None` if it is not an extended one with plain data.
+    /// Reads an inode; `None` if it is not an extended one of a layout that images use.
     pub fn decode(bytes: &[u8; INODE_SIZE as usize]) -> Option<Inode> {
-        (u16_at(bytes, 0) == FORMAT_EXTENDED_PLAIN && u16_at(bytes, 2) == 0).then(|| Inode {
-            mode: u16_at(bytes, 4),
+        let (mode, location) = (u16_at(bytes, 4), u32_at(bytes, 16));
+        let location = match (u16_at(bytes, 0), mode & S_IFMT) {
+            (FORMAT_EXTENDED_PLAIN, S_IFCHR | S_IFBLK) => Location::Device(location),
+            (FORMAT_EXTENDED_PLAIN, _) => Location::Blocks(location),
+            (FORMAT_EXTENDED_CHUNKED, S_IFREG) => Location::Chunks(
+                u8::try_from(location)
+                    .ok()
+                    .filter(|bits| *bits <= CHUNK_BITS_MAX)?,
+            ),
+            _ => return None,
+        };
+        (u16_at(bytes, 2) == 0).then(|| Inode {
+            mode,
+            uid: u32_at(bytes, 24),
+            gid: u32_at(bytes, 28),
             size: u64_at(bytes, 8),
-            start_block: u32_at(bytes, 16),
+            location,
             number: u32_at(bytes, 20),
-            mtime: u64_at(bytes, 32),
+            mtime: Time {
+                seconds: u64_at(bytes, 32) as i64,
+                nanoseconds: u32_at(bytes, 40),
+            },
             links: u32_at(bytes, 44),
         })
     }
+}
+
+/// A device's number on disk: Linux' `new_encode_dev`.
+pub fn encode_device(major: u32, minor: u32) -> u32 {
+    (minor & 0xff) | (major & 0xfff) << 8 | (minor & !0xff) << 12
 }
 
 /// The file type byte of a directory entry for a mode.
@@ -152,6 +220,9 @@ fn dirent_type(mode: u16) -> u8 {
     match mode & S_IFMT {
         S_IFREG => 1,
         S_IFDIR => 2,
+        S_IFCHR => 3,
+        S_IFBLK => 4,
+        S_IFIFO => 5,
         S_IFLNK => 7,
         _ => 0,
     }
@@ -259,6 +330,7 @@ mod tests {
             build_time: 1,
             blocks: 512,
             uuid: *b"0123456789abcdef",
+            chunked: true,
         };
         let mut block = [0; BLOCK_SIZE as usize];
         superblock.encode_into(&mut block);
@@ -270,6 +342,31 @@ mod tests {
                 .unwrap_err()
                 .contains("magic")
         );
+    }
+
+    #[test]
+    fn inodes_survive() {
+        for (mode, location) in [
+            (S_IFREG | 0o4755, Location::Blocks(7)),
+            (S_IFREG, Location::Chunks(31)),
+            (S_IFCHR | 0o666, Location::Device(encode_device(1, 3))),
+        ] {
+            let inode = Inode {
+                mode,
+                uid: 1 << 20,
+                gid: 42,
+                size: 1 << 40,
+                location,
+                number: 9,
+                mtime: Time {
+                    seconds: -5,
+                    nanoseconds: 999_999_999,
+                },
+                links: 70_000,
+            };
+            assert_eq!(Inode::decode(&inode.encode()), Some(inode));
+        }
+        assert_eq!(encode_device(0x103, 0x12345), 0x1231_0345);
     }
 
     #[test]

@@ -9,13 +9,18 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::format::{
-    BLOCK_SIZE, INODE_SIZE, INODE_SLOT, S_IFDIR, S_IFLNK, S_IFMT, decode_directory_block,
+    BLOCK_SIZE, CHUNK_ENTRY, HOLE, INODE_SIZE, INODE_SLOT, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG,
+    decode_directory_block,
 };
-pub use super::format::{Inode, Superblock};
+pub use super::format::{Inode, Location, Superblock};
 use crate::{Error, Result};
 
 /// Largest directory or link read into memory.
 const METADATA_MAX: u64 = 64 << 20;
+/// Most bytes of all paths together that are collected.
+const PATHS_MAX: usize = 1 << 30;
+/// Most links followed on one path, as on Linux.
+const LINKS_MAX: usize = 40;
 
 /// An open image.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct Entry {
     pub path: Vec<u8>,
     /// Its inode.
     pub inode: Inode,
+    /// The inode's number: equal ones are hard links.
+    pub nid: u64,
 }
 
 impl Entry {
@@ -46,9 +53,17 @@ impl Entry {
         self.inode.mode & S_IFMT == S_IFLNK
     }
 
-    /// Byte offset of its data in the image.
-    pub fn offset(&self) -> u64 {
-        u64::from(self.inode.start_block) * BLOCK_SIZE
+    /// Whether it is a regular file.
+    pub fn is_file(&self) -> bool {
+        self.inode.mode & S_IFMT == S_IFREG
+    }
+
+    /// Byte offset of its data in the image, if all of it lies in one run.
+    pub fn offset(&self) -> Option<u64> {
+        match self.inode.location {
+            Location::Blocks(start) => Some(u64::from(start) * BLOCK_SIZE),
+            Location::Chunks(_) | Location::Device(_) => None,
+        }
     }
 }
 
@@ -87,11 +102,13 @@ impl Reader {
     /// Everything in the image, the root first, directories before what is in them.
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut found = Vec::new();
-        let mut visited = BTreeSet::new();
+        let mut directories = BTreeSet::new();
+        let mut bytes = 0;
         let mut open = vec![(u64::from(self.superblock.root_nid), Vec::new())];
         while let Some((nid, path)) = open.pop() {
-            if !visited.insert(nid) {
-                return Err(self.corrupt("an inode has two names"));
+            bytes += path.len();
+            if bytes > PATHS_MAX || found.len() as u64 > self.size {
+                return Err(self.corrupt("it has more names than any real one"));
             }
             let inode = self.inode(nid)?;
             let shown = if path.is_empty() {
@@ -99,11 +116,16 @@ impl Reader {
             } else {
                 path.clone()
             };
-            let entry = Entry { path: shown, inode };
+            let entry = Entry {
+                path: shown,
+                inode,
+                nid,
+            };
             if entry.is_directory() {
-                let mut children = self.directory(&entry)?;
-                children.retain(|(_, name)| name != b"." && name != b"..");
-                for (nid, name) in children.into_iter().rev() {
+                if !directories.insert(nid) {
+                    return Err(self.corrupt("a directory has two names"));
+                }
+                for (nid, name) in self.directory(&entry)?.into_iter().rev() {
                     open.push((nid, [&path[..], b"/", &name].concat()));
                 }
             }
@@ -112,18 +134,107 @@ impl Reader {
         Ok(found)
     }
 
-    /// All data of a directory entry, link or file of moderate size.
+    /// What is at the absolute `path`, links followed; `None` if there is nothing.
+    pub fn lookup(&self, path: &[u8]) -> Result<Option<Entry>> {
+        let names = |path: &[u8]| -> Vec<Vec<u8>> {
+            let names = path.split(|byte| *byte == b'/').rev();
+            names.map(<[u8]>::to_vec).collect()
+        };
+        let mut rest = names(path);
+        let mut way = vec![self.entry(Vec::new(), self.superblock.root_nid.into())?];
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            let Some(last) = way.last().filter(|last| last.is_directory()) else {
+                return Ok(None);
+            };
+            match &name[..] {
+                b"" | b"." => continue,
+                b".." => {
+                    way.truncate(way.len().saturating_sub(1).max(1));
+                    continue;
+                }
+                _ => {}
+            }
+            let found = self.directory(last)?.into_iter().find(|(_, n)| *n == name);
+            let Some((nid, _)) = found else {
+                return Ok(None);
+            };
+            let entry = self.entry([&last.path[..], b"/", &name].concat(), nid)?;
+            if entry.is_symlink() {
+                links += 1;
+                if links > LINKS_MAX {
+                    return Ok(None);
+                }
+                let target = self.data(&entry)?;
+                if target.starts_with(b"/") {
+                    way.truncate(1);
+                }
+                rest.extend(names(&target));
+            } else {
+                way.push(entry);
+            }
+        }
+        Ok(way.pop())
+    }
+
+    fn entry(&self, path: Vec<u8>, nid: u64) -> Result<Entry> {
+        let inode = self.inode(nid)?;
+        Ok(Entry { path, inode, nid })
+    }
+
+    /// All data of a directory, link or file of moderate size.
     pub fn data(&self, entry: &Entry) -> Result<Vec<u8>> {
         let size = entry.inode.size;
-        let end = entry.offset().checked_add(size);
-        if end.is_none_or(|end| end > self.size) {
-            return Err(self.corrupt("a file lies outside of the image"));
+        let outside = || self.corrupt("a file lies outside of the image");
+        let start = match entry.inode.location {
+            Location::Blocks(_) | Location::Device(_) => entry.offset().unwrap_or(0),
+            Location::Chunks(bits) => return self.chunks(entry, bits),
+        };
+        if size == 0 {
+            return Ok(Vec::new());
         }
-        let mut bytes = vec![0; size as usize];
+        if start.checked_add(size).is_none_or(|end| end > self.size) {
+            return Err(outside());
+        }
+        let mut bytes = vec![0; usize::try_from(size).map_err(|_| outside())?];
         self.file
-            .read_exact_at(&mut bytes, entry.offset())
+            .read_exact_at(&mut bytes, start)
             .map_err(Error::io("read", &self.path))?;
         Ok(bytes)
+    }
+
+    /// All data of a file in chunks.
+    fn chunks(&self, entry: &Entry, bits: u8) -> Result<Vec<u8>> {
+        let size = entry.inode.size;
+        if size > self.size.max(METADATA_MAX) {
+            return Err(Error::unsupported(
+                &self.path,
+                "a file with holes is too large to be read at once",
+            ));
+        }
+        let mut bytes = vec![0; size as usize];
+        let chunk = usize::try_from(BLOCK_SIZE << bits).unwrap_or(usize::MAX);
+        let table = entry.nid * INODE_SLOT + INODE_SIZE;
+        for (index, piece) in bytes.chunks_mut(chunk).enumerate() {
+            let mut number = [0; CHUNK_ENTRY as usize];
+            let at = table + index as u64 * CHUNK_ENTRY;
+            self.read(&mut number, at, "a table of chunks")?;
+            match u32::from_le_bytes(number) {
+                HOLE => {}
+                block => self.read(piece, u64::from(block) * BLOCK_SIZE, "a chunk")?,
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn read(&self, bytes: &mut [u8], at: u64, what: &str) -> Result<()> {
+        let end = at.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
+            return Err(self.corrupt(&format!("{what} lies outside of the image")));
+        }
+        self.file
+            .read_exact_at(bytes, at)
+            .map_err(Error::io("read", &self.path))
     }
 
     fn inode(&self, nid: u64) -> Result<Inode> {
@@ -140,6 +251,7 @@ impl Reader {
         Inode::decode(&bytes).ok_or_else(|| self.corrupt("an inode is not of the expected kind"))
     }
 
+    /// Inode numbers and names in a directory, without `.` and `..`.
     fn directory(&self, entry: &Entry) -> Result<Vec<(u64, Vec<u8>)>> {
         if entry.inode.size > METADATA_MAX {
             return Err(self.corrupt("a directory is larger than any real one"));
@@ -149,6 +261,7 @@ impl Reader {
             let block = decode_directory_block(block);
             children.extend(block.ok_or_else(|| self.corrupt("a directory is malformed"))?);
         }
+        children.retain(|(_, name)| name != b"." && name != b"..");
         Ok(children)
     }
 

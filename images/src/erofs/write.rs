@@ -1,7 +1,8 @@
 //! Writes a laid-out tree as one sequential stream.
 
 use std::fs::File as HostFile;
-use std::io::{Read, Write};
+use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 
 use sprout_abi::layout::HUGE_PAGE_SIZE;
@@ -23,40 +24,56 @@ pub struct Written {
     pub size: u64,
 }
 
-/// Writes `tree` as an EROFS image to `output` (an empty file; `path` is its name for errors).
-/// Equal trees and times give equal bytes. Does not sync.
-pub fn write(tree: &Tree, mtime: u64, output: &mut HostFile, path: &Path) -> Result<Written> {
-    stream(tree, mtime, |chunk| {
-        output.write_all(chunk).map_err(Error::io("write", path))
-    })
-}
+/// A tree with a layout, ready to be written, more than once if need be.
+pub struct Plan<'a>(Layout<'a>);
 
-/// What [`write`] would return, without writing anything.
-pub fn digest(tree: &Tree, mtime: u64) -> Result<Written> {
-    stream(tree, mtime, |_| Ok(()))
-}
-
-fn stream(tree: &Tree, mtime: u64, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<Written> {
-    let layout = Layout::new(tree, mtime)?;
-    let hasher = blake3::Hasher::new();
-    let mut output = Chunked {
-        buffer: Vec::with_capacity(CHUNK),
-        written: 0,
-        hasher,
-        sink,
-    };
-    for piece in &layout.pieces {
-        output.zeros_until(piece.offset)?;
-        match &piece.data {
-            Data::Bytes(bytes) => output.bytes(bytes)?,
-            Data::File(file) => output.file(file)?,
-        }
+impl<'a> Plan<'a> {
+    /// Lays `tree` out; what has no modification time gets `mtime`, seconds since 1970. Equal trees
+    /// and times give equal bytes.
+    pub fn new(tree: &'a Tree, mtime: u64) -> Result<Plan<'a>> {
+        Layout::new(tree, mtime).map(Plan)
     }
-    output.zeros_until(layout.size)?;
-    Ok(Written {
-        digest: output.hasher.finalize(),
-        size: layout.size,
-    })
+
+    /// Writes the image to `output` (an empty file; `path` is its name for errors). Does not sync.
+    pub fn write(&self, output: &mut HostFile, path: &Path) -> Result<Written> {
+        self.stream(|chunk| output.write_all(chunk).map_err(Error::io("write", path)))
+    }
+
+    /// What [`Plan::write`] would return, without writing anything.
+    pub fn digest(&self) -> Result<Written> {
+        self.stream(|_| Ok(()))
+    }
+
+    fn stream(&self, sink: impl FnMut(&[u8]) -> Result<()>) -> Result<Written> {
+        let mut output = Chunked {
+            buffer: Vec::with_capacity(CHUNK),
+            written: 0,
+            hasher: blake3::Hasher::new(),
+            sink,
+        };
+        for piece in &self.0.pieces {
+            output.zeros_until(piece.offset)?;
+            match &piece.data {
+                Data::Bytes(bytes) => output.bytes(bytes)?,
+                Data::File(file, stretches) => output.file(file, stretches)?,
+            }
+        }
+        output.zeros_until(self.0.size)?;
+        Ok(Written {
+            digest: output.hasher.finalize(),
+            size: self.0.size,
+        })
+    }
+}
+
+/// Writes `tree` as an EROFS image to `output`: [`Plan::write`].
+pub fn write(tree: &Tree, mtime: u64, output: &mut HostFile, path: &Path) -> Result<Written> {
+    Plan::new(tree, mtime)?.write(output, path)
+}
+
+/// What [`write()`] would return, without writing anything.
+pub fn digest(tree: &Tree, mtime: u64) -> Result<Written> {
+    Plan::new(tree, mtime)?.digest()
 }
 
 /// Collects output into chunks. The image's size being a multiple of a chunk, the buffer is empty
@@ -104,30 +121,22 @@ impl<S: FnMut(&[u8]) -> Result<()>> Chunked<S> {
         Ok(())
     }
 
-    /// Copies a file, which must have exactly the size the layout gave it.
-    fn file(&mut self, file: &File) -> Result<()> {
-        let mut reader = file.open()?;
-        let mut left = file.size;
-        loop {
-            // One byte more than expected, to notice a file that has grown.
-            let room = (CHUNK - self.buffer.len()) as u64;
-            let read = reader
-                .by_ref()
-                .take(room.min(left + 1))
-                .read_to_end(&mut self.buffer)
-                .map_err(|error| Error::io("read", &file.origin())(error))?
-                as u64;
-            if read > left || (read == 0 && left > 0) {
-                return Err(Error::unsupported(
-                    file.origin(),
-                    "it changed while it was read: try again when nothing writes to it",
-                ));
-            }
-            left -= read;
-            self.flush_if_full()?;
-            if read == 0 {
-                return Ok(());
+    /// Copies stretches of a file, which must still be what it was when it was listed.
+    fn file(&mut self, file: &File, stretches: &[Range<u64>]) -> Result<()> {
+        let opened = file.open()?;
+        for stretch in stretches {
+            let mut position = stretch.start;
+            while position < stretch.end {
+                let filled = self.buffer.len();
+                let room = (CHUNK - filled) as u64;
+                let count = room.min(stretch.end - position);
+                self.buffer.resize(filled + count as usize, 0);
+                let place = self.buffer.get_mut(filled..).unwrap_or_default();
+                opened.read(place, position)?;
+                position += count;
+                self.flush_if_full()?;
             }
         }
+        opened.close()
     }
 }

@@ -1,11 +1,12 @@
 //! Takes chosen files out of a tar stream.
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use tar::EntryType;
 
 use crate::Result;
-use crate::tree::{File, Node, Tree};
+use crate::tree::{Attributes, Content, File, Node, Time, Tree};
 
 /// Directories that are links into `/usr` on a merged system; older packages still use them.
 const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
@@ -29,11 +30,26 @@ impl Rule {
     }
 }
 
-/// Puts the files of the archive that a rule matches into `tree`. Says, as an error text, what is
-/// wrong with the archive or which rule found nothing.
-pub fn take(archive: impl Read, rules: &[Rule], tree: &mut Tree) -> Result<(), String> {
+/// What to make of permission bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// They are as the archive says.
+    Kept,
+    /// Only whether a file can be executed matters: the rest varies with the packer.
+    Executable,
+}
+
+/// Puts the files of the archive that a rule matches into `tree`, with their times. Says,
+/// as an error text, what is wrong with the archive or which rule found nothing.
+pub fn take(
+    archive: impl Read,
+    rules: &[Rule],
+    modes: Modes,
+    tree: &mut Tree,
+) -> Result<(), String> {
     let mut archive = tar::Archive::new(archive);
     let mut used = vec![false; rules.len()];
+    let mut taken = HashMap::new();
     for entry in archive.entries().map_err(|error| error.to_string())? {
         let mut entry = entry.map_err(|error| error.to_string())?;
         let path = normalized(&entry.path_bytes());
@@ -41,26 +57,37 @@ pub fn take(archive: impl Read, rules: &[Rule], tree: &mut Tree) -> Result<(), S
             continue;
         };
         let header = entry.header();
+        let mode = header.mode().unwrap_or(0);
+        let attributes = Attributes {
+            mtime: header
+                .mtime()
+                .ok()
+                .and_then(|time| i64::try_from(time).ok())
+                .map(Time::from_seconds),
+            ..Attributes::of_mode(match modes {
+                Modes::Kept => (mode & 0o7777) as u16,
+                Modes::Executable if mode & 0o111 != 0 => 0o755,
+                Modes::Executable => 0o644,
+            })
+        };
         let node = match header.entry_type() {
             EntryType::Regular => {
-                // Only whether it can be executed matters: package modes vary with the packer.
-                let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
                 let mut bytes = Vec::with_capacity(entry.size().min(1 << 28) as usize);
                 entry
                     .read_to_end(&mut bytes)
                     .map_err(|error| format!("{path}: {error}"))?;
-                Node::File(File::from_bytes(
-                    if executable { 0o755 } else { 0o644 },
-                    bytes,
-                ))
+                Node::leaf(attributes, Content::File(File::from_bytes(bytes)))
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().unwrap_or_default().into_owned();
-                Node::Symlink(target)
+                let mode = 0o777;
+                Node::leaf(Attributes { mode, ..attributes }, Content::Symlink(target))
             }
             EntryType::Link => {
+                // Both names then stand for one leaf: a hard link of the image, too.
                 let original = normalized(&entry.link_name_bytes().unwrap_or_default());
-                tree.get(&original)
+                taken
+                    .get(&original)
                     .cloned()
                     .ok_or_else(|| format!("{path} is a link to {original}, which is not taken"))?
             }
@@ -68,6 +95,7 @@ pub fn take(archive: impl Read, rules: &[Rule], tree: &mut Tree) -> Result<(), S
             _ => return Err(format!("{path} is neither a file, a link nor a directory")),
         };
         used[index] = true;
+        taken.insert(path.clone(), node.clone());
         let target = rules[index].target.as_deref().unwrap_or(&path);
         tree.insert(target, node)
             .map_err(|error| error.to_string())?;
@@ -104,6 +132,7 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.set_size(3);
         header.set_mode(0o700);
+        header.set_mtime(1_234_567_890);
         builder
             .append_data(&mut header, "./lib/x/liba.so.1", &b"lib"[..])
             .unwrap();
@@ -129,10 +158,20 @@ mod tests {
             rule("usr/lib/x/liba.so*", None),
             rule("usr/lib64/ld.so", Some("/ld")),
         ];
-        take(&archive()[..], &rules, &mut tree).unwrap();
-        assert!(matches!(tree.get("/usr/lib/x/liba.so.1"), Some(Node::File(f)) if f.mode == 0o755));
-        assert!(matches!(tree.get("/usr/lib/x/liba.so"), Some(Node::File(f)) if f.size == 3));
-        assert!(matches!(tree.get("/ld"), Some(Node::Symlink(_))));
+        take(&archive()[..], &rules, Modes::Executable, &mut tree).unwrap();
+        let leaf = |path: &str| tree.get(path).unwrap().as_leaf().unwrap();
+        let library = leaf("/usr/lib/x/liba.so.1");
+        assert_eq!(library.attributes.mode, 0o755);
+        let time = Time::from_seconds(1_234_567_890);
+        assert_eq!(library.attributes.mtime, Some(time));
+        assert_eq!(library.as_file().unwrap().size, 3);
+        assert!(std::ptr::eq(library, leaf("/usr/lib/x/liba.so")));
+        assert!(matches!(leaf("/ld").content, Content::Symlink(_)));
+
+        let mut tree = Tree::default();
+        take(&archive()[..], &rules, Modes::Kept, &mut tree).unwrap();
+        let library = tree.get("/usr/lib/x/liba.so.1").unwrap();
+        assert_eq!(library.attributes().mode, 0o700);
     }
 
     #[test]
@@ -140,6 +179,7 @@ mod tests {
         let error = take(
             &archive()[..],
             &[rule("usr/lib/none", None)],
+            Modes::Kept,
             &mut Tree::default(),
         );
         assert!(error.unwrap_err().contains("no file usr/lib/none"));
@@ -149,6 +189,6 @@ mod tests {
     fn a_truncated_archive_is_an_error() {
         let bytes = archive();
         let rules = [rule("usr/lib/x/liba.so*", None)];
-        assert!(take(&bytes[..514], &rules, &mut Tree::default()).is_err());
+        assert!(take(&bytes[..514], &rules, Modes::Kept, &mut Tree::default()).is_err());
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::archive::{self, Rule};
+use super::archive::{self, Modes, Rule};
 use super::{DebianPackage, NpmPackage};
 use crate::image::Source;
 use crate::tree::Tree;
@@ -63,7 +63,7 @@ pub fn npm(package: &NpmPackage, tree: &mut Tree) -> Result<Source> {
             target: Some(to.clone()),
         })
         .collect();
-    archive::take(GzDecoder::new(&bytes[..]), &rules, tree).map_err(failed)?;
+    archive::take(GzDecoder::new(&bytes[..]), &rules, Modes::Executable, tree).map_err(failed)?;
     Ok(Source {
         kind: "npm".into(),
         name: package.package.clone(),
@@ -167,7 +167,7 @@ fn take_deb(file: &Path, package: &DebianPackage, tree: &mut Tree) -> Result<(),
             target: None,
         })
         .collect();
-    let taken = archive::take(&mut stdout, &rules, tree);
+    let taken = archive::take(&mut stdout, &rules, Modes::Kept, tree);
     // Read what padding is left: dpkg-deb would take a closed pipe for an error.
     let drained = io::copy(&mut stdout, &mut io::sink());
     let status = child

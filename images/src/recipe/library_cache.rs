@@ -94,7 +94,6 @@ fn number(text: &mut &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::File;
 
     #[test]
     fn names_compare_as_glibc_does() {
@@ -113,7 +112,7 @@ mod tests {
             "ld-linux-x86-64.so.2",
             "notes.txt",
         ] {
-            let file = Node::File(File::from_bytes(0o644, *b"x"));
+            let file = Node::file(0o644, *b"x");
             tree.insert(&format!("/usr/lib/x/{name}"), file).unwrap();
         }
         let cache = of_directory(&tree, "/usr/lib/x", 0x303);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::erofs;
 
 struct Fixture {
     store: Store,
@@ -15,11 +16,8 @@ fn fixture() -> Fixture {
 
 fn add(store: &Store, reference: &str, content: &str) -> Image {
     let mut tree = Tree::default();
-    tree.insert(
-        "/file",
-        Node::File(File::from_bytes(0o644, content.as_bytes())),
-    )
-    .unwrap();
+    tree.insert("/file", Node::file(0o644, content.as_bytes()))
+        .unwrap();
     let config = ImageConfig {
         entrypoint: vec!["/bin/x".into()],
         ..ImageConfig::default()
@@ -54,7 +52,7 @@ fn an_image_is_found_again() {
     assert_eq!(store.image_file(found.digest).unwrap(), found.file());
     assert_eq!(
         fs::metadata(&found.path).unwrap().permissions().mode() & 0o777,
-        0o444
+        0o400
     );
     assert_eq!(leftovers(store), 0);
 }
@@ -118,16 +116,22 @@ fn a_function_is_built_once_for_each_content() {
     let Fixture { store, _home } = &fixture();
     let function = tempfile::tempdir().unwrap();
     fs::write(function.path().join("index.mjs"), "export default 1").unwrap();
-    let first = store.function_image(function.path()).unwrap();
+    let first = store.function_image(function.path(), &mut |_| {}).unwrap();
     let written = fs::metadata(&first.path).unwrap().modified().unwrap();
-    assert_eq!(store.function_image(function.path()).unwrap(), first);
+    assert_eq!(
+        store.function_image(function.path(), &mut |_| {}).unwrap(),
+        first
+    );
     assert_eq!(
         fs::metadata(&first.path).unwrap().modified().unwrap(),
         written
     );
     fs::write(function.path().join("index.mjs"), "export default 2").unwrap();
     assert_ne!(
-        store.function_image(function.path()).unwrap().digest,
+        store
+            .function_image(function.path(), &mut |_| {})
+            .unwrap()
+            .digest,
         first.digest
     );
 }

@@ -140,7 +140,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
 
     let image = store.resolve(&args.image)?;
-    let function = store.function_image(&args.directory)?;
+    let function = store.function_image(&args.directory, &mut |note| progress(note))?;
     progress(&format!(
         "function image {} ({} KiB)",
         function.digest,

@@ -216,32 +216,25 @@ fn find_in_image(
         .iter()
         .find_map(|variable| variable.strip_prefix(b"PATH="))
         .unwrap_or_default();
-    let entries = Reader::open(image)?.entries()?;
-    let is_program = |path: &[u8]| {
-        entries
-            .iter()
-            .any(|entry| entry.path == path && !entry.is_directory())
-    };
-    search
+    let reader = Reader::open(image)?;
+    let directories = search
         .split(|byte| *byte == b':')
-        .filter(|directory| directory.starts_with(b"/"))
-        .map(|directory| {
-            [
-                directory.strip_suffix(b"/").unwrap_or(directory),
-                b"/",
-                name,
-            ]
-            .concat()
-        })
-        .find(|path| is_program(path))
-        .with_context(|| {
-            format!(
-                "{}: not found in the image {} (searched {})",
-                String::from_utf8_lossy(name),
-                image.display(),
-                String::from_utf8_lossy(search)
-            )
-        })
+        .filter(|directory| directory.starts_with(b"/"));
+    for directory in directories {
+        let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+        let path = [directory, b"/", name].concat();
+        if reader.lookup(&path)?.is_some_and(|found| found.is_file()) {
+            return Ok(path);
+        }
+    }
+    None.with_context(|| {
+        format!(
+            "{}: not found in the image {} (searched {})",
+            String::from_utf8_lossy(name),
+            image.display(),
+            String::from_utf8_lossy(search)
+        )
+    })
 }
 
 #[cfg(test)]

@@ -53,7 +53,8 @@ struct Build {
 struct Inspect {
     /// Name of the image
     image: String,
-    /// List the files too: type, permissions, size, offset in the image, path
+    /// List the files too: type and permissions, links, owner and group, size, offset in the image
+    /// (`-`: in pieces, or none), modification time, path
     #[arg(long)]
     files: bool,
     /// Read the whole image and check its digest
@@ -75,6 +76,9 @@ fn build(store: &Store, args: Build) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let mut progress = |line: &str| eprintln!("[{:5.1}s] {line}", started.elapsed().as_secs_f32());
     let (reference, prepared) = prepare(args, &mut progress)?;
+    for note in &prepared.tree.notes {
+        progress(&format!("note: {note}"));
+    }
     progress(&format!("writing {reference}"));
     let Prepared {
         tree,
@@ -164,20 +168,17 @@ fn list(store: &Store) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut damaged = false;
-    let mut lines = vec![format!(
-        "{:<20} {:<12} {:>9}  {:<9} MADE FROM",
-        "IMAGE", "DIGEST", "SIZE", "AGE"
-    )];
+    let mut found = Vec::new();
     for image in images {
         match image {
-            Ok(image) => lines.push(line_of(&image)),
+            Ok(image) => found.push(image),
             Err(error) => {
                 damaged = true;
                 eprintln!("sprout: {error}");
             }
         }
     }
-    print_lines(lines)?;
+    print_lines(table(&found))?;
     Ok(if damaged {
         ExitCode::FAILURE
     } else {
@@ -185,16 +186,28 @@ fn list(store: &Store) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn line_of(image: &Image) -> String {
-    let digest = image.digest.0.to_hex();
-    format!(
-        "{:<20} {:<12} {:>9}  {:<9} {}",
-        image.reference,
-        digest.get(..12).unwrap_or_default(),
-        megabytes(image.size),
-        age(image.provenance.created),
-        image.provenance.made_from
-    )
+/// The images in columns, the first as wide as its longest name.
+fn table(images: &[Image]) -> Vec<String> {
+    let names: Vec<String> = images
+        .iter()
+        .map(|image| image.reference.to_string())
+        .collect();
+    let width = names.iter().map(String::len).max().unwrap_or(0).max(20);
+    let mut lines = vec![format!(
+        "{:<width$} {:<12} {:>9}  {:<9} MADE FROM",
+        "IMAGE", "DIGEST", "SIZE", "AGE"
+    )];
+    lines.extend(names.iter().zip(images).map(|(name, image)| {
+        format!(
+            "{name:<width$} {:<12} {:>9}  {:<9} {}",
+            image.digest.0.to_hex().get(..12).unwrap_or_default(),
+            megabytes(image.size),
+            age(image.provenance.created),
+            // A directory's name may hold anything.
+            image.provenance.made_from.escape_debug()
+        )
+    }));
+    lines
 }
 
 fn inspect(store: &Store, args: &Inspect) -> anyhow::Result<ExitCode> {
@@ -233,11 +246,17 @@ fn inspect(store: &Store, args: &Inspect) -> anyhow::Result<ExitCode> {
 
 fn line_of_file(reader: &Reader, entry: &Entry) -> String {
     let path = String::from_utf8_lossy(&entry.path);
+    let inode = &entry.inode;
+    let offset = entry.offset().map(|offset| format!("{offset:#x}"));
     let line = format!(
-        "{:06o} {:>10} {:#010x} {}",
-        entry.inode.mode,
-        entry.inode.size,
-        entry.offset(),
+        "{:06o} {:>3} {:>9} {:>10} {:>10} {}.{:09} {}",
+        inode.mode,
+        inode.links,
+        format!("{}:{}", inode.uid, inode.gid),
+        inode.size,
+        offset.as_deref().unwrap_or("-"),
+        inode.mtime.seconds,
+        inode.mtime.nanoseconds,
         path.escape_debug()
     );
     match entry.is_symlink().then(|| reader.data(entry)) {

@@ -55,6 +55,8 @@ fn end_by_sigpipe() {
 }
 
 fn main() -> ExitCode {
+    // Whatever the caller's umask: snapshots hold the memory of functions, nobody else reads them.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPROUT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,function=info"));
     tracing_subscriber::fmt()
