@@ -1,7 +1,7 @@
 //! File descriptor tables, and the part of a process that path resolution uses.
 
 use crate::errno::{Errno, Result};
-use crate::fs::file::OpenFile;
+use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::{Inode, Mode};
 use crate::fs::locks;
 use alloc::sync::Arc;
@@ -75,6 +75,15 @@ impl FdTable {
     /// The open file of `fd`.
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>> {
         self.slot(fd).map(|slot| slot.file.clone())
+    }
+
+    /// The open file behind a descriptor; EBADF for one that only names a file (O_PATH), too.
+    pub fn get_open(&self, fd: i32) -> Result<Arc<OpenFile>> {
+        let file = self.get(fd)?;
+        match file.flags().contains(OpenFlags::PATH) {
+            true => Err(Errno::EBADF),
+            false => Ok(file),
+        }
     }
 
     fn slot(&self, fd: i32) -> Result<&Slot> {

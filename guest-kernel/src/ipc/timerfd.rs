@@ -12,7 +12,7 @@ use crate::io::{Destination, Source};
 use crate::ipc::anon;
 use crate::sync::{Lock, Rank};
 use crate::time::timers::{self, TimerId, TimerTarget};
-use crate::time::{monotonic_ns, monotonic_of_realtime};
+use crate::time::{monotonic_ns, monotonic_of_realtime, realtime_ns};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -41,6 +41,8 @@ struct State {
     /// Next expiry not yet read, in monotonic ns.
     next: Option<u64>,
     interval: u64,
+    /// Expiries before `next` that nobody read: their time is before that of CLOCK_MONOTONIC.
+    missed: u64,
     timer: Option<TimerId>,
     /// The absolute CLOCK_REALTIME of `next`, if it was set as one.
     realtime: Option<u64>,
@@ -108,12 +110,23 @@ impl TimerFd {
         let old = state.remaining(now);
         let on_realtime = absolute && self.clock == Clock::Realtime;
         state.interval = setting.interval;
+        state.missed = 0;
         state.realtime = (on_realtime && setting.value > 0).then_some(setting.value);
         state.cancel_on_set = on_realtime && cancel_on_set;
         state.canceled = false;
         let next = match setting.value {
             0 => None,
-            value if on_realtime => Some(monotonic_of_realtime(value)),
+            value if on_realtime => {
+                // The moment at which CLOCK_MONOTONIC began.
+                let start = realtime_ns().saturating_sub(now);
+                let early = start.saturating_sub(value);
+                state.missed = match setting.interval {
+                    0 => 0,
+                    interval => early.div_ceil(interval),
+                };
+                let passed = state.missed.saturating_mul(setting.interval);
+                Some(monotonic_of_realtime(value.saturating_add(passed)))
+            }
             value if absolute => Some(value),
             value => Some(now.saturating_add(value)),
         };
@@ -153,6 +166,7 @@ impl TimerFd {
     fn take_expiries(&self, now: u64) -> Option<u64> {
         let mut state = self.state.lock();
         let next = state.next.filter(|next| *next <= now)?;
+        let missed = core::mem::take(&mut state.missed);
         let Some(more) = (now - next).checked_div(state.interval) else {
             self.arm(&mut state, None);
             state.realtime = None;
@@ -161,7 +175,7 @@ impl TimerFd {
         let advance = (more + 1).saturating_mul(state.interval);
         state.realtime = state.realtime.map(|at| at.saturating_add(advance));
         self.arm(&mut state, Some(next.saturating_add(advance)));
-        Some(more + 1)
+        Some(missed.saturating_add(more + 1))
     }
 }
 

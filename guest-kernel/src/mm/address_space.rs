@@ -13,6 +13,7 @@ use crate::sync::{Lock, LockGuard, Rank};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU32;
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
 
 /// Lowest address a program gets (vm.mmap_min_addr).
@@ -165,6 +166,8 @@ pub struct AddressSpace {
     root: u64,
     /// Those on the others.
     other_roots: Box<[u64]>,
+    /// What its programs registered for with membarrier, as bits of its commands.
+    pub barriers: AtomicU32,
     space: Lock<Space>,
 }
 
@@ -193,6 +196,7 @@ impl AddressSpace {
         AddressSpace {
             root: space.tables.root(),
             other_roots: space.tables.other_roots().into(),
+            barriers: AtomicU32::new(0),
             space: Lock::new(Rank::AddressSpace, space),
         }
     }

@@ -11,6 +11,7 @@ use super::vma::{FaultHistory, Vma, VmaFlags, VmaSet};
 use crate::arch::page_table::{ENTRIES, Entry, index};
 use crate::errno::{Errno, Result};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
 /// Areas with at most so many pages of their own are copied.
@@ -36,6 +37,8 @@ impl AddressSpace {
         };
         // From here on dropping it gives back what it got.
         let child = AddressSpace::from_space(child);
+        let registered = self.barriers.load(Ordering::Relaxed);
+        child.barriers.store(registered, Ordering::Relaxed);
         let mut flush = Flush::new();
         let result = parent.copy_into(&mut child.lock(), &mut flush);
         flush.finish();

@@ -24,6 +24,8 @@ pub enum Rank {
     ProcessSignals,
     /// Mask and pending signals of a thread.
     TaskSignals,
+    /// What processes want done with signals.
+    SignalActions,
     /// The threads of a process.
     Threads,
     /// How a process ends.

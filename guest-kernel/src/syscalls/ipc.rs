@@ -144,7 +144,7 @@ pub fn timerfd_settime(
         return Err(Errno::EINVAL);
     }
     let setting = setting_of(setting)?;
-    let file = ctx.files().lock().get(fd.0)?;
+    let file = ctx.files().lock().get_open(fd.0)?;
     let timer = file.downcast::<TimerFd>().ok_or(Errno::EINVAL)?;
     let absolute = flags.0 & TFD_TIMER_ABSTIME != 0;
     let before = timer.set(setting, absolute, flags.0 & TFD_TIMER_CANCEL_ON_SET != 0);
@@ -154,7 +154,7 @@ pub fn timerfd_settime(
 
 /// timerfd_gettime(2).
 pub fn timerfd_gettime(ctx: &Ctx, fd: Fd, current: UserPtr<ItimerSpec>) -> Result<u64> {
-    let file = ctx.files().lock().get(fd.0)?;
+    let file = ctx.files().lock().get_open(fd.0)?;
     let timer = file.downcast::<TimerFd>().ok_or(Errno::EINVAL)?;
     ctx.write(current, &spec_of(timer.get()))?;
     Ok(0)
@@ -208,7 +208,7 @@ pub fn signalfd4(ctx: &Ctx, fd: i32, mask: UserPtr<u64>, size: usize, flags: Fla
         )?;
         return Ok(fd as u64);
     }
-    let file = ctx.files().lock().get(fd)?;
+    let file = ctx.files().lock().get_open(fd)?;
     file.downcast::<SignalFd>()
         .ok_or(Errno::EINVAL)?
         .set_mask(mask);

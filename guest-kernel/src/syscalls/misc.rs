@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::io::Destination;
 use crate::io::UserRange;
-use crate::syscalls::args::{Flags, UserAddr, UserCStr, UserPtr};
+use crate::syscalls::args::{Flags, UserAddr, UserPtr};
 use crate::task::{Ctx, process};
 use crate::time::NSEC_PER_SEC;
 use alloc::vec;
@@ -15,6 +15,10 @@ pub const RELEASE: &str = "6.1.0-sprout";
 pub const VERSION: &str = "#1 SMP Sprout";
 
 static HOST_NAME: crate::sync::Lock<Vec<u8>> =
+    crate::sync::Lock::new(crate::sync::Rank::Leaf, Vec::new());
+
+/// The domain name; empty: never set.
+static DOMAIN_NAME: crate::sync::Lock<Vec<u8>> =
     crate::sync::Lock::new(crate::sync::Rank::Leaf, Vec::new());
 
 /// The host name.
@@ -33,6 +37,11 @@ type UtsName = [[u8; 65]; 6];
 /// uname(2).
 pub fn uname(ctx: &Ctx, out: UserPtr<UtsName>) -> Result<u64> {
     let host = host_name();
+    let domain = DOMAIN_NAME.lock().clone();
+    let domain = match domain.is_empty() {
+        true => b"(none)",
+        false => &domain[..],
+    };
     let machine = crate::arch::MACHINE;
     let fields = [
         b"Linux",
@@ -40,7 +49,7 @@ pub fn uname(ctx: &Ctx, out: UserPtr<UtsName>) -> Result<u64> {
         RELEASE.as_bytes(),
         VERSION.as_bytes(),
         machine,
-        b"(none)",
+        domain,
     ];
     let mut value: UtsName = [[0; 65]; 6];
     for (field, text) in value.iter_mut().zip(fields) {
@@ -51,20 +60,23 @@ pub fn uname(ctx: &Ctx, out: UserPtr<UtsName>) -> Result<u64> {
     Ok(0)
 }
 
-/// sethostname(2).
-pub fn sethostname(ctx: &Ctx, name: UserAddr, len: usize) -> Result<u64> {
-    if len > 64 {
-        return Err(Errno::EINVAL);
-    }
-    let mut bytes = vec![0; len];
+fn read_name(ctx: &Ctx, name: UserAddr, len: i32) -> Result<Vec<u8>> {
+    let len = usize::try_from(len).ok().filter(|len| *len <= 64);
+    let mut bytes = vec![0; len.ok_or(Errno::EINVAL)?];
     ctx.read_bytes(name.0, &mut bytes)?;
-    set_host_name(&bytes);
+    Ok(bytes)
+}
+
+/// sethostname(2).
+pub fn sethostname(ctx: &Ctx, name: UserAddr, len: i32) -> Result<u64> {
+    set_host_name(&read_name(ctx, name, len)?);
     Ok(0)
 }
 
-/// setdomainname(2): there is none.
-pub fn setdomainname(_: &Ctx, _name: UserCStr, _len: usize) -> Result<u64> {
-    Err(Errno::EPERM)
+/// setdomainname(2).
+pub fn setdomainname(ctx: &Ctx, name: UserAddr, len: i32) -> Result<u64> {
+    *DOMAIN_NAME.lock() = read_name(ctx, name, len)?;
+    Ok(0)
 }
 
 /// `struct sysinfo`, 112 bytes as words.

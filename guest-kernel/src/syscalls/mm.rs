@@ -192,28 +192,43 @@ pub fn munlockall(_: &Ctx) -> Result<u64> {
 /// membarrier(2). A switch between threads orders memory, so this is about those that run on other
 /// vCPUs now.
 pub fn membarrier(ctx: &Ctx, command: i32, flags: Flags, _cpu: i32) -> Result<u64> {
+    const REGISTER_GLOBAL_EXPEDITED: i32 = 1 << 2;
+    const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
+    const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: i32 = 1 << 6;
+    const GET_REGISTRATIONS: i32 = 1 << 9;
     const QUERY: i32 = 0;
     const GLOBAL: i32 = 1;
     const GLOBAL_EXPEDITED: i32 = 1 << 1;
     const PRIVATE_EXPEDITED: i32 = 1 << 3;
     const PRIVATE_EXPEDITED_SYNC_CORE: i32 = 1 << 5;
-    /// GLOBAL, the expedited kinds and their registrations, and SYNC_CORE.
-    const SUPPORTED: i32 = 0x7f;
+    /// All but RSEQ.
+    const SUPPORTED: i32 = 0x7f | GET_REGISTRATIONS;
     if flags.0 != 0 {
         return Err(Errno::EINVAL);
     }
+    let registered = &ctx.space().barriers;
     match command {
         QUERY => Ok(SUPPORTED as u64),
-        one if one > 0 && one & !SUPPORTED == 0 && one & (one - 1) == 0 => {
+        GET_REGISTRATIONS => Ok(registered.load(Ordering::Relaxed).into()),
+        GLOBAL | GLOBAL_EXPEDITED => {
             fence(Ordering::SeqCst);
-            // Registrations need nothing.
-            match command {
-                GLOBAL | GLOBAL_EXPEDITED => smp::synchronise(None),
-                PRIVATE_EXPEDITED | PRIVATE_EXPEDITED_SYNC_CORE => {
-                    smp::synchronise(Some(ctx.space().id()))
-                }
-                _ => {}
+            smp::synchronise(None);
+            Ok(0)
+        }
+        PRIVATE_EXPEDITED | PRIVATE_EXPEDITED_SYNC_CORE => {
+            // The registration is the next bit.
+            if registered.load(Ordering::Relaxed) & (command << 1) as u32 == 0 {
+                return Err(Errno::EPERM);
             }
+            fence(Ordering::SeqCst);
+            smp::synchronise(Some(ctx.space().id()));
+            Ok(0)
+        }
+        REGISTER_GLOBAL_EXPEDITED
+        | REGISTER_PRIVATE_EXPEDITED
+        | REGISTER_PRIVATE_EXPEDITED_SYNC_CORE => {
+            // Nothing has to be prepared; but who did not ask is told so.
+            registered.fetch_or(command as u32, Ordering::Relaxed);
             Ok(0)
         }
         _ => Err(Errno::EINVAL),

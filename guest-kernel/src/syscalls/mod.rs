@@ -3,12 +3,15 @@
 pub mod args;
 pub mod counters;
 pub mod fs;
+pub mod identity;
 pub mod io;
 pub mod ipc;
 pub mod misc;
 pub mod mm;
 pub mod net;
 pub mod poll;
+pub mod prctl;
+pub mod schedule;
 pub mod signal;
 pub mod strace;
 pub mod table;

@@ -38,26 +38,24 @@ pub fn rt_sigaction(
     set_size: usize,
 ) -> Result<u64> {
     check_set_size(set_size)?;
-    let signal = check_signal(signal)?;
-    let unchangeable = SigSet::UNBLOCKABLE.has(signal);
-    if signal == 0 || unchangeable && !new.is_null() {
-        return Err(Errno::EINVAL);
-    }
     let new = match new.non_null() {
         Some(ptr) => Some(ctx.read(ptr)?),
         None => None,
     };
+    let signal = check_signal(signal)?;
+    let unchangeable = SigSet::UNBLOCKABLE.has(signal);
+    if signal == 0 || unchangeable && new.is_some() {
+        return Err(Errno::EINVAL);
+    }
     let mut discard = false;
     let before = {
         let mut signals = ctx.process().signals.lock();
         let before = signals.action(signal);
         if let Some(mut action) = new {
             action.mask &= !SigSet::UNBLOCKABLE.0;
-            signals.actions[signal as usize - 1] = action;
-            let ignored = action.handler == signal::SIG_IGN
-                || action.handler == signal::SIG_DFL
-                    && signal::default_action(signal) == signal::DefaultAction::Ignore;
-            if ignored {
+            action.flags &= signal::sa::KNOWN;
+            signals.set_action(signal, action);
+            if signal::ignored_by(action, signal) {
                 signals.pending.discard(SigSet::of(signal));
                 discard = true;
             }
@@ -149,8 +147,13 @@ pub fn rt_sigtimedwait(
         None => None,
     };
     // The signals waited for must wake this thread though they are blocked.
-    let mask = ctx.task().signals.lock().mask;
-    ctx.task().signals.lock().mask = mask - set;
+    let mask = {
+        let mut own = ctx.task().signals.lock();
+        let mask = own.mask;
+        own.waiting_mask = mask;
+        own.mask = mask - set;
+        mask
+    };
     let found = loop {
         if let Some(found) = signal::take_from(ctx.task(), set) {
             break Ok(found);
@@ -165,18 +168,21 @@ pub fn rt_sigtimedwait(
             Ok(_) => {}
         }
     };
-    ctx.task().signals.lock().mask = mask;
+    {
+        let mut own = ctx.task().signals.lock();
+        own.mask = mask;
+        own.waiting_mask = SigSet::EMPTY;
+    }
     let found = found?;
     ctx.write_if(info, &found)?;
     Ok(found.signal().into())
 }
 
-/// kill(2).
+/// kill(2). Whom it is for is looked up before the signal is found to be none.
 pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
-    let signal = check_signal(signal)?;
     let own = ctx.process();
     let targets: Vec<Arc<Process>> = match pid {
-        1.. => Vec::from_iter(process::find(pid as u32)),
+        1.. => Vec::from_iter(process::find_by_any(pid as u32)),
         0 => {
             let group = own.pgid.load(Ordering::Relaxed);
             process::in_group(group)
@@ -190,6 +196,7 @@ pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
     if targets.is_empty() {
         return Err(Errno::ESRCH);
     }
+    let signal = check_signal(signal)?;
     if signal != 0 {
         let info = SigInfo::user(signal, code::SI_USER, own.pid());
         for target in targets {
@@ -199,10 +206,8 @@ pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
     Ok(0)
 }
 
+/// The thread that `tgid` and `tid` name: tgkill and its kin refuse what is not positive.
 fn thread(tgid: Option<i32>, tid: i32) -> Result<Arc<Task>> {
-    if tid <= 0 || tgid.is_some_and(|tgid| tgid <= 0) {
-        return Err(Errno::EINVAL);
-    }
     let task = process::find_task(tid as u32).ok_or(Errno::ESRCH)?;
     if tgid.is_some_and(|tgid| task.process().pid() != tgid as u32) {
         return Err(Errno::ESRCH);
@@ -210,10 +215,12 @@ fn thread(tgid: Option<i32>, tid: i32) -> Result<Arc<Task>> {
     Ok(task)
 }
 
-/// tgkill(2).
-pub fn tgkill(ctx: &Ctx, tgid: i32, tid: i32, signal: i32) -> Result<u64> {
+fn send_to_thread(ctx: &Ctx, tgid: Option<i32>, tid: i32, signal: i32) -> Result<u64> {
+    if tid <= 0 || tgid.is_some_and(|tgid| tgid <= 0) {
+        return Err(Errno::EINVAL);
+    }
+    let task = thread(tgid, tid)?;
     let signal = check_signal(signal)?;
-    let task = thread(Some(tgid), tid)?;
     if signal != 0 {
         let info = SigInfo::user(signal, code::SI_TKILL, ctx.process().pid());
         signal::try_send_to_task(&task, info)?;
@@ -221,23 +228,58 @@ pub fn tgkill(ctx: &Ctx, tgid: i32, tid: i32, signal: i32) -> Result<u64> {
     Ok(0)
 }
 
+/// tgkill(2).
+pub fn tgkill(ctx: &Ctx, tgid: i32, tid: i32, signal: i32) -> Result<u64> {
+    send_to_thread(ctx, Some(tgid), tid, signal)
+}
+
 /// tkill(2).
 pub fn tkill(ctx: &Ctx, tid: i32, signal: i32) -> Result<u64> {
-    let task = thread(None, tid)?;
-    tgkill(ctx, task.process().pid() as i32, tid, signal)
+    send_to_thread(ctx, None, tid, signal)
+}
+
+/// The `siginfo_t` a program sends. E2BIG: of a kind nobody knows, and with more than the known kinds
+/// have.
+fn read_info(ctx: &Ctx, ptr: UserPtr<SigInfo>, signal: i32) -> Result<SigInfo> {
+    /// What the kernel keeps of one.
+    const KEPT: usize = 48;
+    let mut info = SigInfo::none();
+    ctx.read_bytes(ptr.addr(), &mut info.as_mut_bytes()[..KEPT])?;
+    info.signo = signal;
+    if !signal::is_known_kind(signal, info.code) {
+        let mut rest = [0; size_of::<SigInfo>() - KEPT];
+        ctx.read_bytes(ptr.addr().wrapping_add(KEPT as u64), &mut rest)?;
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(Errno::E2BIG);
+        }
+    }
+    Ok(info)
+}
+
+/// Only the kernel may say that a signal came from the kernel, kill or tgkill; but a thread may tell
+/// itself what it likes.
+fn check_origin(ctx: &Ctx, info: &SigInfo, id: i32) -> Result<()> {
+    let claims_kernel = info.code >= 0 || info.code == code::SI_TKILL;
+    let tasks = ctx.process().tasks();
+    let first = tasks
+        .first()
+        .is_some_and(|first| Arc::ptr_eq(first, ctx.task()));
+    let own = id as u32 == ctx.task().tid() || first && id as u32 == ctx.process().pid();
+    if claims_kernel && !own {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
 }
 
 /// rt_sigqueueinfo(2).
 pub fn rt_sigqueueinfo(ctx: &Ctx, pid: i32, signal: i32, info: UserPtr<SigInfo>) -> Result<u64> {
-    let signal = check_signal(signal)?;
-    let mut info = ctx.read(info)?;
-    if pid <= 0 {
-        return Err(Errno::ESRCH);
-    }
-    let target = process::find(pid as u32).ok_or(Errno::ESRCH)?;
-    check_origin(ctx, &info, &target)?;
-    info.signo = signal as i32;
-    if signal != 0 {
+    let info = read_info(ctx, info, signal)?;
+    check_origin(ctx, &info, pid)?;
+    let target = match pid {
+        1.. => process::find_by_any(pid as u32).ok_or(Errno::ESRCH)?,
+        _ => return Err(Errno::ESRCH),
+    };
+    if check_signal(signal)? != 0 {
         signal::send_to_process(&target, info)?;
     }
     Ok(0)
@@ -251,24 +293,16 @@ pub fn rt_tgsigqueueinfo(
     signal: i32,
     info: UserPtr<SigInfo>,
 ) -> Result<u64> {
-    let signal = check_signal(signal)?;
-    let mut info = ctx.read(info)?;
+    let info = read_info(ctx, info, signal)?;
+    if tid <= 0 || tgid <= 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_origin(ctx, &info, tid)?;
     let task = thread(Some(tgid), tid)?;
-    check_origin(ctx, &info, task.process())?;
-    info.signo = signal as i32;
-    if signal != 0 {
+    if check_signal(signal)? != 0 {
         signal::try_send_to_task(&task, info)?;
     }
     Ok(0)
-}
-
-/// Only the kernel may say that a signal came from the kernel, kill or tgkill.
-fn check_origin(ctx: &Ctx, info: &SigInfo, target: &Arc<Process>) -> Result<()> {
-    let claims_kernel = info.code >= 0 || info.code == code::SI_TKILL;
-    if claims_kernel && !Arc::ptr_eq(ctx.process(), target) {
-        return Err(Errno::EPERM);
-    }
-    Ok(())
 }
 
 /// `stack_t`.
@@ -299,22 +333,27 @@ pub fn sigaltstack(
         if on_it {
             return Err(Errno::EPERM);
         }
-        let unchanged =
-            (new.base, new.size, new.flags) == (current.base, current.size, current.flags);
+        let given = AltStack {
+            base: new.base,
+            size: new.size,
+            flags: new.flags & SS_AUTODISARM,
+        };
         let stack = match new.flags & !SS_AUTODISARM {
-            SS_DISABLE => AltStack::default(),
-            0 | SS_ONSTACK if new.size < MINSIGSTKSZ && !unchanged => return Err(Errno::ENOMEM),
-            0 | SS_ONSTACK => AltStack {
-                base: new.base,
-                size: new.size,
-                flags: new.flags & SS_AUTODISARM,
+            SS_DISABLE => AltStack {
+                base: 0,
+                size: 0,
+                ..given
             },
+            0 | SS_ONSTACK if new.size < MINSIGSTKSZ && given != current => {
+                return Err(Errno::ENOMEM);
+            }
+            0 | SS_ONSTACK => given,
             _ => return Err(Errno::EINVAL),
         };
         ctx.task().signals.lock().alt_stack = stack;
     }
     let flags = match (current.size, on_it) {
-        (0, _) => SS_DISABLE,
+        (0, _) => SS_DISABLE | current.flags,
         (_, true) => SS_ONSTACK | current.flags,
         _ => current.flags,
     };

@@ -4,11 +4,12 @@ use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFile;
 use crate::smp;
-use crate::syscalls::args::{DirFd, Flags, UserAddr, UserCStr, UserPtr};
+use crate::sync::{Lock, Rank};
+use crate::syscalls::args::{DirFd, Fd, Flags, UserAddr, UserCStr, UserPtr};
 use crate::syscalls::time::TimeSpec;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::exec::{self, Program};
-use crate::task::process::{self, ExitStatus, Process, RLIMITS, Rlimit};
+use crate::task::process::{self, ExitStatus, Process, RLIMITS, Rlimit, limit};
 use crate::task::signal::{SigInfo, code, number::*};
 use crate::task::{Ctx, Task, exit, futex, sched};
 use crate::time::NSEC_PER_SEC;
@@ -16,6 +17,7 @@ use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
+use sprout_abi::layout::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// exit(2): ends the calling thread.
@@ -49,134 +51,22 @@ pub fn getppid(ctx: &Ctx) -> Result<u64> {
     Ok(ctx.process().parent.load(Ordering::Relaxed).into())
 }
 
-/// getuid, geteuid, getgid, getegid: everything in the VM is root's.
-pub fn get_id(_: &Ctx) -> Result<u64> {
-    Ok(0)
-}
-
-/// setuid and its kin: only to what is already so.
-pub fn set_id(_: &Ctx, id: u32) -> Result<u64> {
-    if id == 0 || id == u32::MAX {
-        Ok(0)
-    } else {
-        Err(Errno::EPERM)
-    }
-}
-
-/// setreuid, setregid.
-pub fn set_id2(ctx: &Ctx, real: u32, effective: u32) -> Result<u64> {
-    set_id(ctx, real)?;
-    set_id(ctx, effective)
-}
-
-/// setresuid, setresgid.
-pub fn set_id3(ctx: &Ctx, real: u32, effective: u32, saved: u32) -> Result<u64> {
-    set_id2(ctx, real, effective)?;
-    set_id(ctx, saved)
-}
-
-/// getresuid, getresgid.
-pub fn get_id3(
-    ctx: &Ctx,
-    real: UserPtr<u32>,
-    effective: UserPtr<u32>,
-    saved: UserPtr<u32>,
-) -> Result<u64> {
-    for ptr in [real, effective, saved] {
-        ctx.write(ptr, &0)?;
-    }
-    Ok(0)
-}
-
-/// getgroups(2): none.
-pub fn getgroups(_: &Ctx, size: i32, _list: UserPtr<u32>) -> Result<u64> {
-    if size < 0 { Err(Errno::EINVAL) } else { Ok(0) }
-}
-
-/// setgroups(2).
-pub fn setgroups(_: &Ctx, size: usize, _list: UserPtr<u32>) -> Result<u64> {
-    if size > 65_536 {
-        Err(Errno::EINVAL)
-    } else {
-        Ok(0)
-    }
-}
-
-/// A process by pid argument, 0: the caller's.
-fn process_of(ctx: &Ctx, pid: i32) -> Result<Arc<Process>> {
+/// A process by its id or that of one of its threads, 0: the caller's.
+pub(super) fn process_of(ctx: &Ctx, pid: i32) -> Result<Arc<Process>> {
     match pid {
         0 => Ok(ctx.process().clone()),
-        1.. => process::find(pid as u32).ok_or(Errno::ESRCH),
+        1.. => process::find_by_any(pid as u32).ok_or(Errno::ESRCH),
         _ => Err(Errno::ESRCH),
     }
 }
 
-/// getpgid(2).
-pub fn getpgid(ctx: &Ctx, pid: i32) -> Result<u64> {
-    Ok(process_of(ctx, pid)?.pgid.load(Ordering::Relaxed).into())
-}
-
-/// getpgrp(2).
-pub fn getpgrp(ctx: &Ctx) -> Result<u64> {
-    getpgid(ctx, 0)
-}
-
-/// setpgid(2).
-pub fn setpgid(ctx: &Ctx, pid: i32, pgid: i32) -> Result<u64> {
-    if pgid < 0 {
-        return Err(Errno::EINVAL);
+/// A thread by id argument, 0: the caller.
+pub(super) fn thread_of(ctx: &Ctx, tid: i32) -> Result<Arc<Task>> {
+    match tid {
+        0 => Ok(ctx.task().clone()),
+        1.. => process::find_thread(tid as u32).ok_or(Errno::ESRCH),
+        _ => Err(Errno::ESRCH),
     }
-    let target = process_of(ctx, pid)?;
-    let own = ctx.process();
-    let is_child = target.parent.load(Ordering::Relaxed) == own.pid();
-    if !Arc::ptr_eq(&target, own) {
-        if !is_child {
-            return Err(Errno::ESRCH);
-        }
-        if target.sid.load(Ordering::Relaxed) != own.sid.load(Ordering::Relaxed) {
-            return Err(Errno::EPERM);
-        }
-        if target.has_execed.load(Ordering::Relaxed) {
-            return Err(Errno::EACCES);
-        }
-    }
-    if target.sid.load(Ordering::Relaxed) == target.pid() {
-        return Err(Errno::EPERM);
-    }
-    let pgid = if pgid == 0 { target.pid() } else { pgid as u32 };
-    let session = target.sid.load(Ordering::Relaxed);
-    let exists = pgid == target.pid()
-        || process::all().iter().any(|other| {
-            other.pgid.load(Ordering::Relaxed) == pgid
-                && other.sid.load(Ordering::Relaxed) == session
-        });
-    if !exists {
-        return Err(Errno::EPERM);
-    }
-    target.pgid.store(pgid, Ordering::Relaxed);
-    Ok(0)
-}
-
-/// getsid(2).
-pub fn getsid(ctx: &Ctx, pid: i32) -> Result<u64> {
-    Ok(process_of(ctx, pid)?.sid.load(Ordering::Relaxed).into())
-}
-
-/// setsid(2).
-pub fn setsid(ctx: &Ctx) -> Result<u64> {
-    let own = ctx.process();
-    let pid = own.pid();
-    if process::all()
-        .iter()
-        .any(|other| other.pgid.load(Ordering::Relaxed) == pid)
-    {
-        return Err(Errno::EPERM);
-    }
-    own.sid.store(pid, Ordering::Relaxed);
-    own.pgid.store(pid, Ordering::Relaxed);
-    let terminal = own.terminal.lock().take();
-    drop(terminal);
-    Ok(pid.into())
 }
 
 /// set_tid_address(2).
@@ -196,10 +86,7 @@ pub fn set_robust_list(ctx: &Ctx, head: UserAddr, len: usize) -> Result<u64> {
 
 /// get_robust_list(2).
 pub fn get_robust_list(ctx: &Ctx, tid: i32, head: UserPtr<u64>, len: UserPtr<u64>) -> Result<u64> {
-    let task = match tid {
-        0 => ctx.task().clone(),
-        _ => process::find_task(tid as u32).ok_or(Errno::ESRCH)?,
-    };
+    let task = thread_of(ctx, tid)?;
     ctx.write(len, &24)?;
     ctx.write(head, &task.robust_list.load(Ordering::Relaxed))?;
     Ok(0)
@@ -222,11 +109,12 @@ pub fn clone(
         parent_tid: parent_tid.0,
         child_tid: child_tid.0,
         tls,
+        wanted_id: 0,
     };
     clone::clone(ctx, frame, args)
 }
 
-/// `struct clone_args` (include/uapi/linux/sched.h), first version's fields.
+/// `struct clone_args` (include/uapi/linux/sched.h).
 #[derive(FromBytes, IntoBytes, Immutable, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Clone3 {
@@ -238,44 +126,81 @@ pub struct Clone3 {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// clone3(2).
 pub fn clone3(ctx: &Ctx, frame: &mut TrapFrame, args: UserPtr<Clone3>, size: usize) -> Result<u64> {
-    let known = size_of::<Clone3>();
-    if size < known {
-        return Err(Errno::EINVAL);
-    }
+    /// `CLONE_ARGS_SIZE_VER0`.
+    const FIRST: usize = 64;
+    const LEGACY: u64 = u32::MAX as u64;
+    /// Most levels of process namespaces; there is one.
+    const LEVELS: u64 = 32;
     if size > 4096 {
         return Err(Errno::E2BIG);
     }
-    // Fields of later versions (set_tid, cgroup) must be unused.
-    let mut rest = alloc::vec![0u8; size - known];
-    ctx.read_bytes(args.addr() + known as u64, &mut rest)?;
-    if rest.iter().any(|&byte| byte != 0) {
-        return Err(Errno::E2BIG);
+    if size < FIRST {
+        return Err(Errno::EINVAL);
     }
-    let args = ctx.read(args)?;
+    let args: Clone3 = read_sized(ctx, args.addr(), size)?;
+    let known = LEGACY | (CloneFlags::CLEAR_SIGHAND | CloneFlags::INTO_CGROUP).bits();
     let flags = CloneFlags::from_bits_retain(args.flags);
+    let no_ids = args.set_tid == 0;
+    if args.set_tid_size > LEVELS || no_ids != (args.set_tid_size == 0) || args.exit_signal > 64 {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(CloneFlags::INTO_CGROUP)
+        && (args.cgroup > i32::MAX as u64 || size < size_of::<Clone3>())
+    {
+        return Err(Errno::EINVAL);
+    }
+    let wanted_id = match no_ids {
+        true => 0,
+        false => ctx.read(UserPtr::<i32>::new(args.set_tid))?,
+    };
     // The signal has a field of its own here, and is not for those who have no child of theirs.
-    let signal_in_flags = args.flags & 0xff != 0 || flags.contains(CloneFlags::DETACHED);
+    let signal_in_flags = args.flags & 0xff & !CloneFlags::NEWTIME.bits() != 0;
     let unheard = flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT);
-    if args.exit_signal > 64
-        || (args.stack == 0) != (args.stack_size == 0)
+    let stack_end = args.stack.checked_add(args.stack_size);
+    let stack_fits = match args.stack {
+        0 => args.stack_size == 0,
+        _ => args.stack_size != 0 && stack_end.is_some_and(|end| end <= USER_END),
+    };
+    if args.flags & !known != 0
+        || flags.contains(CloneFlags::DETACHED)
         || signal_in_flags
         || unheard && args.exit_signal != 0
+        || !stack_fits
+        || !no_ids && (args.set_tid_size > 1 || wanted_id <= 0)
     {
         return Err(Errno::EINVAL);
     }
     let args = CloneArgs {
         flags,
         exit_signal: args.exit_signal as u32,
-        stack: args.stack.wrapping_add(args.stack_size),
+        stack: args.stack + args.stack_size,
         parent_tid: args.parent_tid,
         child_tid: args.child_tid,
         tls: args.tls,
+        wanted_id,
     };
     clone::clone(ctx, frame, args)
+}
+
+/// Copies in a structure that the caller has `size` bytes of: what it does not have is 0, and what
+/// it has more must be, or it is E2BIG.
+pub(super) fn read_sized<T: FromBytes + IntoBytes>(ctx: &Ctx, addr: u64, size: usize) -> Result<T> {
+    let mut value = T::new_zeroed();
+    let known = size.min(size_of::<T>());
+    let mut rest = alloc::vec![0u8; size - known];
+    ctx.read_bytes(addr.wrapping_add(known as u64), &mut rest)?;
+    if rest.iter().any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    ctx.read_bytes(addr, &mut value.as_mut_bytes()[..known])?;
+    Ok(value)
 }
 
 /// fork(2).
@@ -558,8 +483,15 @@ fn wait_for_id(ctx: &Ctx, kind: u32, id: u32, options: Flags) -> Result<Option<F
         1 => child.pid() == id,
         _ => child.pgid.load(Ordering::Relaxed) == if id == 0 { own_group } else { id },
     };
-    if kind > 2 || kind == 1 && id as i32 <= 0 || kind == 2 && (id as i32) < 0 {
-        return Err(Errno::EINVAL);
+    match kind {
+        0 => {}
+        1 if id as i32 > 0 => {}
+        2 | 3 if id as i32 >= 0 => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    if kind == 3 {
+        // No descriptor is one of a process.
+        return Err(Errno::EBADF);
     }
     wait_child(ctx, &select, options)
 }
@@ -582,7 +514,7 @@ pub fn futex(
     let count = timeout.addr() as u32;
     let command = operation & !(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
     // Only WAIT_BITSET (and PI operations) take a clock.
-    if realtime && command != 9 && command != 0 {
+    if realtime && command != 9 {
         return Err(Errno::ENOSYS);
     }
     match command {
@@ -635,19 +567,22 @@ pub fn prlimit64(
     new: UserPtr<RlimitWords>,
     old: UserPtr<RlimitWords>,
 ) -> Result<u64> {
+    let new = match new.non_null() {
+        Some(ptr) => Some(ctx.read(ptr)?),
+        None => None,
+    };
     let process = process_of(ctx, pid)?;
     let index = resource as usize;
     if index >= RLIMITS {
         return Err(Errno::EINVAL);
     }
-    let new = match new.non_null() {
-        Some(ptr) => Some(ctx.read(ptr)?),
-        None => None,
-    };
     let current = process.rlimits.lock()[index];
     if let Some([soft, hard]) = new {
         if soft > hard {
             return Err(Errno::EINVAL);
+        }
+        if index == limit::NOFILE && hard > limit::MOST_FILES {
+            return Err(Errno::EPERM);
         }
         process.rlimits.lock()[index] = Rlimit { soft, hard };
         limits_changed(&process);
@@ -679,173 +614,6 @@ pub fn setrlimit(ctx: &Ctx, resource: u32, limit: UserPtr<RlimitWords>) -> Resul
     prlimit64(ctx, 0, resource, limit, UserPtr::new(0))
 }
 
-/// sched_yield(2).
-pub fn sched_yield(ctx: &Ctx) -> Result<u64> {
-    sched::yield_current(ctx.task());
-    Ok(0)
-}
-
-/// sched_getaffinity(2).
-pub fn sched_getaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
-    if size < 8 || !size.is_multiple_of(8) {
-        return Err(Errno::EINVAL);
-    }
-    let task = task_or_self(ctx, tid)?;
-    let allowed = task.affinity() & smp::all_cpus();
-    ctx.write_bytes(mask.0, &allowed.to_le_bytes())?;
-    Ok(8)
-}
-
-/// sched_setaffinity(2): the mask must contain a vCPU.
-pub fn sched_setaffinity(ctx: &Ctx, tid: i32, size: u32, mask: UserAddr) -> Result<u64> {
-    let mut bytes = [0; 8];
-    let size = bytes.len().min(size as usize);
-    if size > 0 {
-        ctx.read_bytes(mask.0, &mut bytes[..size])?;
-    }
-    let allowed = u64::from_le_bytes(bytes) & smp::all_cpus();
-    let task = task_or_self(ctx, tid)?;
-    if allowed == 0 {
-        return Err(Errno::EINVAL);
-    }
-    sched::set_affinity(&task, allowed);
-    Ok(0)
-}
-
-fn task_or_self(ctx: &Ctx, tid: i32) -> Result<Arc<Task>> {
-    match tid {
-        0 => Ok(ctx.task().clone()),
-        1.. => process::find_task(tid as u32).ok_or(Errno::ESRCH),
-        _ => Err(Errno::ESRCH),
-    }
-}
-
-fn task_exists(tid: i32) -> Result<()> {
-    match tid {
-        0 => Ok(()),
-        1.. if process::find_task(tid as u32).is_some() => Ok(()),
-        _ => Err(Errno::ESRCH),
-    }
-}
-
-/// As [`task_exists`], for the calls that find a negative id to be wrong in itself.
-fn sched_target(tid: i32) -> Result<()> {
-    if tid < 0 {
-        return Err(Errno::EINVAL);
-    }
-    task_exists(tid)
-}
-
-/// sched_getscheduler(2): SCHED_OTHER.
-pub fn sched_getscheduler(_: &Ctx, tid: i32) -> Result<u64> {
-    sched_target(tid)?;
-    Ok(0)
-}
-
-/// sched_getattr(2): SCHED_OTHER without particulars.
-pub fn sched_getattr(
-    ctx: &Ctx,
-    tid: i32,
-    attributes: UserAddr,
-    size: u32,
-    flags: Flags,
-) -> Result<u64> {
-    /// `SCHED_ATTR_SIZE_VER0` and `_VER1` (include/uapi/linux/sched/types.h).
-    const FIRST: u32 = 48;
-    const WHOLE: u32 = 56;
-    if attributes.is_null() || !(FIRST..=4096).contains(&size) || flags.0 != 0 {
-        return Err(Errno::EINVAL);
-    }
-    sched_target(tid)?;
-    let mut words = [0u32; WHOLE as usize / 4];
-    words[0] = size.min(WHOLE);
-    words[13] = 1024; // sched_util_max
-    ctx.write_bytes(attributes.0, &words.as_bytes()[..words[0] as usize])?;
-    Ok(0)
-}
-
-/// sched_setscheduler(2): SCHED_OTHER, SCHED_BATCH and SCHED_IDLE with priority 0.
-pub fn sched_setscheduler(ctx: &Ctx, tid: i32, policy: i32, param: UserPtr<i32>) -> Result<u64> {
-    if param.is_null() {
-        return Err(Errno::EINVAL);
-    }
-    sched_target(tid)?;
-    let priority = ctx.read(param)?;
-    match policy {
-        0 | 3 | 5 if priority == 0 => Ok(0),
-        1 | 2 if (1..=99).contains(&priority) => Err(Errno::EPERM),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// sched_getparam(2).
-pub fn sched_getparam(ctx: &Ctx, tid: i32, param: UserPtr<i32>) -> Result<u64> {
-    if param.is_null() {
-        return Err(Errno::EINVAL);
-    }
-    sched_target(tid)?;
-    ctx.write(param, &0)?;
-    Ok(0)
-}
-
-/// sched_setparam(2).
-pub fn sched_setparam(ctx: &Ctx, tid: i32, param: UserPtr<i32>) -> Result<u64> {
-    if param.is_null() {
-        return Err(Errno::EINVAL);
-    }
-    sched_target(tid)?;
-    if ctx.read(param)? == 0 {
-        Ok(0)
-    } else {
-        Err(Errno::EINVAL)
-    }
-}
-
-/// sched_get_priority_max and _min.
-pub fn sched_priority_max(_: &Ctx, policy: i32) -> Result<u64> {
-    match policy {
-        1 | 2 => Ok(99),
-        0 | 3 | 5 => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// sched_get_priority_min(2).
-pub fn sched_priority_min(_: &Ctx, policy: i32) -> Result<u64> {
-    match policy {
-        1 | 2 => Ok(1),
-        0 | 3 | 5 => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// sched_rr_get_interval(2).
-pub fn sched_rr_get_interval(ctx: &Ctx, tid: i32, interval: UserPtr<TimeSpec>) -> Result<u64> {
-    sched_target(tid)?;
-    ctx.write(interval, &TimeSpec::from_ns(5_000_000))?;
-    Ok(0)
-}
-
-/// getpriority(2): nice 0, as Linux returns it (20 - nice).
-pub fn getpriority(ctx: &Ctx, which: i32, who: i32) -> Result<u64> {
-    priority_target(ctx, which, who)?;
-    Ok(20)
-}
-
-/// setpriority(2): accepted; the scheduler knows no priorities.
-pub fn setpriority(ctx: &Ctx, which: i32, who: i32, _nice: i32) -> Result<u64> {
-    priority_target(ctx, which, who)?;
-    Ok(0)
-}
-
-fn priority_target(ctx: &Ctx, which: i32, who: i32) -> Result<()> {
-    match which {
-        0 => process_of(ctx, who).map(|_| ()),
-        1 | 2 => Ok(()),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
 /// getcpu(2).
 pub fn getcpu(ctx: &Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Result<u64> {
     ctx.write_if(cpu, &(smp::this_cpu() as u32))?;
@@ -861,108 +629,6 @@ pub fn times(ctx: &Ctx, buffer: UserPtr<[u64; 4]>) -> Result<u64> {
     let children = process.children_cpu_ns.load(Ordering::Relaxed) / TICK_NS;
     ctx.write_if(buffer, &[own, 0, children, 0])?;
     Ok(crate::time::monotonic_ns() / TICK_NS)
-}
-
-/// prctl(2), the operations that mean something in a VM of one program.
-pub fn prctl(ctx: &Ctx, operation: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> Result<u64> {
-    let process = ctx.process();
-    match operation {
-        // PR_SET_PDEATHSIG, PR_GET_PDEATHSIG
-        1 if arg2 > 64 => Err(Errno::EINVAL),
-        1 => {
-            process.death_signal.store(arg2 as u32, Ordering::Relaxed);
-            Ok(0)
-        }
-        2 => {
-            ctx.write(
-                UserPtr::new(arg2),
-                &process.death_signal.load(Ordering::Relaxed),
-            )?;
-            Ok(0)
-        }
-        // PR_GET_DUMPABLE, PR_SET_DUMPABLE
-        3 => Ok(process.dumpable.load(Ordering::Relaxed).into()),
-        4 if arg2 > 1 => Err(Errno::EINVAL),
-        4 => {
-            process.dumpable.store(arg2 as u32, Ordering::Relaxed);
-            Ok(0)
-        }
-        // PR_SET_NAME, PR_GET_NAME
-        15 => {
-            let mut name = [0; 16];
-            for (index, byte) in name.iter_mut().take(15).enumerate() {
-                let mut one = [0];
-                ctx.read_bytes(arg2.wrapping_add(index as u64), &mut one)?;
-                if one[0] == 0 {
-                    break;
-                }
-                *byte = one[0];
-            }
-            *ctx.task().name.lock() = name;
-            Ok(0)
-        }
-        16 => {
-            let name = *ctx.task().name.lock();
-            ctx.write_bytes(arg2, &name)?;
-            Ok(0)
-        }
-        // PR_GET_SECCOMP, PR_CAPBSET_READ, PR_GET_TIMERSLACK, PR_SET_TIMERSLACK
-        21 => Ok(0),
-        23 if arg2 <= 40 => Ok(1),
-        29 | 30 => Ok(if operation == 30 { 50_000 } else { 0 }),
-        // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER
-        36 => {
-            process.subreaper.store(arg2 != 0, Ordering::Relaxed);
-            Ok(0)
-        }
-        37 => {
-            let value = u32::from(process.subreaper.load(Ordering::Relaxed));
-            ctx.write(UserPtr::new(arg2), &value)?;
-            Ok(0)
-        }
-        // PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS: nothing here gives privileges.
-        38 if arg2 == 1 && arg3 | arg4 | arg5 == 0 => Ok(0),
-        39 if arg2 | arg3 | arg4 | arg5 == 0 => Ok(0),
-        // PR_SET_THP_DISABLE, PR_GET_THP_DISABLE
-        41 | 42 => Ok(0),
-        // PR_SET_VMA (names for anonymous memory): accepted, not shown.
-        0x5356_4d41 => Ok(0),
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-/// capget(2): all capabilities, inside the VM.
-pub fn capget(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<u64> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let [version, _] = ctx.read(header)?;
-    let words = match version {
-        0x1998_0330 => 1,
-        0x2007_1026 | VERSION_3 => 2,
-        _ => {
-            ctx.write(header.cast::<u32>(), &VERSION_3)?;
-            return if data.is_null() {
-                Ok(0)
-            } else {
-                Err(Errno::EINVAL)
-            };
-        }
-    };
-    if data.is_null() {
-        return Ok(0);
-    }
-    // Effective, permitted, inheritable: 41 capabilities exist.
-    let masks: [u32; 2] = [u32::MAX, 0x1ff];
-    for (index, mask) in masks.iter().enumerate().take(words) {
-        ctx.write(data.at(index), &[*mask, *mask, 0])?;
-    }
-    Ok(0)
-}
-
-/// capset(2): capabilities can be kept; giving them up changes nothing in the VM.
-pub fn capset(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<u64> {
-    ctx.read(header)?;
-    ctx.read(data)?;
-    Ok(0)
 }
 
 /// arch_prctl(2).
@@ -988,19 +654,45 @@ pub fn not_permitted(_: &Ctx) -> Result<u64> {
     Err(Errno::EPERM)
 }
 
-/// close-on-exec descriptors of another table can't be had: unshare(2) of files and fs only.
+/// unshare(2): of descriptors and of root, directory and umask. Here the threads of a process share
+/// both, so one alone does not leave them.
 pub fn unshare(ctx: &Ctx, flags: Flags) -> Result<u64> {
-    let flags = CloneFlags::from_bits_retain(flags.0.into());
-    let harmless = CloneFlags::FILES | CloneFlags::FS | CloneFlags::SYSVSEM;
-    if !(flags - harmless).is_empty() {
+    let mut flags = CloneFlags::from_bits_retain(flags.0.into());
+    let threads = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
+    let known =
+        threads | CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM | CloneFlags::NAMESPACES;
+    if !known.contains(flags) {
+        return Err(Errno::EINVAL);
+    }
+    if flags.contains(CloneFlags::NEWUSER) {
+        flags |= CloneFlags::THREAD | CloneFlags::FS;
+    }
+    let process = ctx.process();
+    let shares_actions = process.signals.lock().shares_actions();
+    let of_memory = flags.intersects(CloneFlags::VM | CloneFlags::SIGHAND);
+    // Only of what nobody shares anyway.
+    if flags.intersects(threads) && process.tasks().len() > 1
+        || of_memory && shares_actions
+        || flags.contains(CloneFlags::VM) && exit::has_other_users(ctx.task(), ctx.space())
+    {
+        return Err(Errno::EINVAL);
+    }
+    if flags.intersects(CloneFlags::NAMESPACES) {
         return Err(Errno::EPERM);
     }
     if flags.contains(CloneFlags::FILES) {
         let copy = ctx.files().lock().fork();
-        drop(ctx.process().set_files(Arc::new(crate::sync::Lock::new(
-            crate::sync::Rank::Descriptors,
-            copy,
-        ))));
+        drop(process.set_files(Arc::new(Lock::new(Rank::Descriptors, copy))));
+    }
+    if flags.contains(CloneFlags::FS) {
+        let copy = ctx.fs().lock().clone();
+        drop(process.set_fs(Arc::new(Lock::new(Rank::FsContext, copy))));
     }
     Ok(0)
+}
+
+/// setns(2): no descriptor is one of a namespace.
+pub fn setns(ctx: &Ctx, fd: Fd, _kind: i32) -> Result<u64> {
+    ctx.files().lock().get_open(fd.0)?;
+    Err(Errno::EINVAL)
 }

@@ -2,8 +2,10 @@
 
 use crate::errno::{Errno, Result};
 use crate::ipc::timerfd::realtime_was_set;
-use crate::syscalls::args::{Flags, UserAddr, UserPtr};
-use crate::task::{Ctx, sched};
+use crate::syscalls::args::{Flags, UserPtr};
+use crate::task::Ctx;
+use crate::task::pending::Charge;
+use crate::task::process::{self, limit};
 use crate::time::process_timers::{Base, ITIMERS, Notify, ProcessTimers, Remaining};
 use crate::time::{self, NSEC_PER_SEC};
 use alloc::sync::Arc;
@@ -81,8 +83,7 @@ const CLOCK_REALTIME_ALARM: i32 = 8;
 const CLOCK_BOOTTIME_ALARM: i32 = 9;
 const CLOCK_TAI: i32 = 11;
 
-/// A clock's time; EINVAL: no such clock. Negative ids are CPU clocks of processes and threads
-/// (include/linux/posix-timers_types.h); only the caller's own are offered.
+/// A clock's time; EINVAL: no such clock. Negative ids are CPU clocks of processes and threads.
 fn now(ctx: &Ctx, clock: i32) -> Result<u64> {
     match clock {
         CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM | CLOCK_TAI => {
@@ -93,32 +94,44 @@ fn now(ctx: &Ctx, clock: i32) -> Result<u64> {
         | CLOCK_MONOTONIC_COARSE
         | CLOCK_BOOTTIME
         | CLOCK_BOOTTIME_ALARM => Ok(time::monotonic_ns()),
-        CLOCK_PROCESS_CPUTIME_ID => Ok(ctx.process().cpu_time_ns()),
-        CLOCK_THREAD_CPUTIME_ID => Ok(sched::cpu_time_ns(ctx.task())),
-        _ if clock < 0 && clock & 3 <= 2 => {
-            let (id, per_thread) = ((!(clock >> 3)) as u32, clock & 4 != 0);
-            if per_thread {
-                let task = if id == 0 {
-                    Some(ctx.task().clone())
-                } else {
-                    crate::task::process::find_task(id)
-                };
-                let task = task.ok_or(Errno::EINVAL)?;
-                Ok(sched::cpu_time_ns(&task))
-            } else if id == 0 {
-                Ok(ctx.process().cpu_time_ns())
-            } else {
-                let process = crate::task::process::find(id).ok_or(Errno::EINVAL)?;
-                Ok(process.cpu_time_ns())
+        _ => Ok(cpu_clock(ctx, clock)?.now(ctx.process())),
+    }
+}
+
+/// What a CPU clock counts (include/linux/posix-timers_types.h): any process's time, but only the
+/// threads of one's own.
+fn cpu_clock(ctx: &Ctx, clock: i32) -> Result<Base> {
+    let id = !(clock >> 3) as u32;
+    match clock {
+        CLOCK_PROCESS_CPUTIME_ID => Ok(Base::ProcessCpu),
+        CLOCK_THREAD_CPUTIME_ID => Ok(Base::ThreadCpu(ctx.task().tid())),
+        0.. => Err(Errno::EINVAL),
+        _ if clock & 3 > 2 => Err(Errno::EINVAL),
+        _ if clock & 4 != 0 && id == 0 => Ok(Base::ThreadCpu(ctx.task().tid())),
+        _ if clock & 4 != 0 => {
+            let task = process::find_task(id).ok_or(Errno::EINVAL)?;
+            match Arc::ptr_eq(task.process(), ctx.process()) {
+                true => Ok(Base::ThreadCpu(id)),
+                false => Err(Errno::EINVAL),
             }
         }
-        _ => Err(Errno::EINVAL),
+        _ if id == 0 || id == ctx.process().pid() => Ok(Base::ProcessCpu),
+        _ => {
+            process::find(id).ok_or(Errno::EINVAL)?;
+            Ok(Base::OtherCpu(id))
+        }
     }
 }
 
 /// clock_gettime(2).
 pub fn clock_gettime(ctx: &Ctx, clock: i32, out: UserPtr<TimeSpec>) -> Result<u64> {
-    let now = now(ctx, clock)?;
+    let now = match now(ctx, clock) {
+        // To read it, a thread may name its process by itself.
+        Err(_) if clock < 0 && clock & 7 == 2 && !(clock >> 3) as u32 == ctx.task().tid() => {
+            ctx.process().cpu_time_ns()
+        }
+        other => other?,
+    };
     ctx.write(out, &TimeSpec::from_ns(now))?;
     Ok(0)
 }
@@ -136,15 +149,27 @@ pub fn clock_getres(ctx: &Ctx, clock: i32, out: UserPtr<TimeSpec>) -> Result<u64
 
 /// clock_settime(2): CLOCK_REALTIME of this VM.
 pub fn clock_settime(ctx: &Ctx, clock: i32, value: UserPtr<TimeSpec>) -> Result<u64> {
-    let ns = ctx.read(value)?.to_ns()?;
-    match clock {
-        CLOCK_REALTIME => {
-            time::set_realtime_ns(ns);
-            realtime_was_set();
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL),
+    if clock != CLOCK_REALTIME && clock >= 0 {
+        return Err(Errno::EINVAL);
     }
+    let value = ctx.read(value)?;
+    if clock < 0 {
+        cpu_clock(ctx, clock)?;
+        return Err(Errno::EPERM);
+    }
+    set_realtime(value.to_ns()?)
+}
+
+/// Sets the clock; EINVAL for a time that was before the machine started.
+fn set_realtime(ns: u64) -> Result<u64> {
+    /// 30 years before what 64 bits of nanoseconds can count (include/linux/time64.h).
+    const LAST: u64 = i64::MAX as u64 - 30 * 365 * 86_400 * NSEC_PER_SEC;
+    if ns < time::monotonic_ns() || ns > LAST {
+        return Err(Errno::EINVAL);
+    }
+    time::set_realtime_ns(ns);
+    realtime_was_set();
+    Ok(0)
 }
 
 /// gettimeofday(2).
@@ -154,13 +179,56 @@ pub fn gettimeofday(ctx: &Ctx, out: UserPtr<TimeVal>, zone: UserPtr<[i32; 2]>) -
     Ok(0)
 }
 
-/// settimeofday(2).
-pub fn settimeofday(ctx: &Ctx, value: UserPtr<TimeVal>, _zone: UserAddr) -> Result<u64> {
-    if !value.is_null() {
-        time::set_realtime_ns(ctx.read(value)?.to_ns()?);
-        realtime_was_set();
+/// settimeofday(2). The kernel's time zone is UTC whatever it is told.
+pub fn settimeofday(ctx: &Ctx, value: UserPtr<TimeVal>, zone: UserPtr<[i32; 2]>) -> Result<u64> {
+    let value = match value.non_null() {
+        Some(ptr) => Some(ctx.read(ptr)?.to_ns()?),
+        None => None,
+    };
+    if let Some(ptr) = zone.non_null() {
+        let [west, _] = ctx.read(ptr)?;
+        if !(-15 * 60..=15 * 60).contains(&west) {
+            return Err(Errno::EINVAL);
+        }
     }
-    Ok(0)
+    match value {
+        Some(ns) => set_realtime(ns),
+        None => Ok(0),
+    }
+}
+
+/// `struct timex` (include/uapi/linux/timex.h), 208 bytes as words.
+pub type Timex = [u64; 26];
+
+/// clock_adjtime(2): what is known of CLOCK_REALTIME, which the host steers.
+pub fn clock_adjtime(ctx: &Ctx, clock: i32, values: UserPtr<Timex>) -> Result<u64> {
+    let [modes, ..] = ctx.read(values)?;
+    if clock != CLOCK_REALTIME {
+        now(ctx, clock)?;
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if modes as u32 != 0 {
+        return Err(Errno::EPERM);
+    }
+    /// `TIME_ERROR`: the clock is not known to be right.
+    const NOT_SYNCHRONIZED: u64 = 5;
+    const STA_UNSYNC: u64 = 64;
+    /// `NTP_PHASE_LIMIT`, in µs: nobody has said how far off it is.
+    const FAR: u64 = 16_000_000;
+    let now = TimeVal::from_ns(time::realtime_ns());
+    let mut words = [0; 26];
+    (words[3], words[4]) = (FAR, FAR); // maxerror, esterror
+    (words[5], words[6]) = (STA_UNSYNC, 2); // status, constant
+    (words[7], words[8]) = (1, 500 << 16); // precision, tolerance
+    (words[9], words[10]) = (now.sec as u64, now.usec as u64);
+    words[11] = 10_000; // tick
+    ctx.write(values, &words)?;
+    Ok(NOT_SYNCHRONIZED)
+}
+
+/// adjtimex(2).
+pub fn adjtimex(ctx: &Ctx, values: UserPtr<Timex>) -> Result<u64> {
+    clock_adjtime(ctx, CLOCK_REALTIME, values)
 }
 
 /// time(2).
@@ -219,6 +287,10 @@ pub fn clock_nanosleep(
     }
     let ns = ctx.read(wanted)?.to_ns()?;
     now(ctx, clock)?;
+    let thread = !(clock >> 3) as u32;
+    if clock < 0 && clock & 4 != 0 && (thread == 0 || thread == ctx.task().tid()) {
+        return Err(Errno::EINVAL);
+    }
     if flags.0 & TIMER_ABSTIME == 0 {
         return sleep_for(ctx, ns, left);
     }
@@ -325,11 +397,12 @@ pub fn timer_create(
         Some(ptr) => Some(ctx.read(ptr)?),
         None => None,
     };
-    now(ctx, clock)?;
+    let base = timer_base(ctx, clock)?;
+    let charge = Charge::within(ctx.process().rlimit(limit::SIGPENDING)).ok_or(Errno::EAGAIN)?;
     if let Some(event) = &event {
         let signal_ok = (1..=64).contains(&event.signo);
         let target_ok = event.notify != 4
-            || crate::task::process::find_task(event.tid as u32)
+            || process::find_task(event.tid as u32)
                 .is_some_and(|task| Arc::ptr_eq(task.process(), ctx.process()));
         let kind_ok = matches!(event.notify, 0 | 1 | 2 | 4);
         if !kind_ok || event.notify != 1 && !signal_ok || !target_ok {
@@ -358,12 +431,25 @@ pub fn timer_create(
             value,
         },
     };
-    let made = ctx.process().timers.lock().create(clock as u32, notify)?;
+    let clock = (clock as u32, base);
+    let made = (ctx.process().timers.lock()).create(clock, notify, charge)?;
     if let Err(error) = ctx.write(id, &made) {
         ctx.process().timers.lock().delete(made)?;
         return Err(error);
     }
     Ok(0)
+}
+
+/// What a timer of `clock` counts; EOPNOTSUPP: that clock has no timers.
+fn timer_base(ctx: &Ctx, clock: i32) -> Result<Base> {
+    match clock {
+        CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => {
+            Err(Errno::EOPNOTSUPP)
+        }
+        CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_REALTIME_ALARM
+        | CLOCK_BOOTTIME_ALARM | CLOCK_TAI => Ok(Base::Wall),
+        _ => cpu_clock(ctx, clock),
+    }
 }
 
 type ItimerSpec = [TimeSpec; 2];
@@ -385,18 +471,21 @@ pub fn timer_settime(
     }
     let [interval, value] = ctx.read(new)?;
     let (interval, value) = (interval.to_ns()?, value.to_ns()?);
-    let clock = ctx.process().timers.lock().clock(id)? as i32;
-    let base = match clock {
-        CLOCK_PROCESS_CPUTIME_ID => Base::ProcessCpu,
-        CLOCK_THREAD_CPUTIME_ID => Base::ThreadCpu(ctx.task().tid()),
-        _ => Base::Wall,
+    let (clock, base) = {
+        let timers = ctx.process().timers.lock();
+        (timers.clock(id)? as i32, timers.posix_base(id)?)
+    };
+    let absolute = flags.0 & TIMER_ABSTIME != 0;
+    let base = match (clock, base) {
+        (CLOCK_REALTIME | CLOCK_REALTIME_ALARM | CLOCK_TAI, _) if absolute => Base::Realtime,
+        (_, Base::Realtime) => Base::Wall,
+        _ => base,
     };
     let now = base.now(ctx.process());
     let deadline = match value {
         0 => None,
-        _ if flags.0 & TIMER_ABSTIME == 0 => Some(now.saturating_add(value)),
-        _ if base == Base::Wall => Some(absolute_deadline(ctx, clock, value)?),
-        _ => Some(value),
+        _ if absolute => Some(value),
+        _ => Some(now.saturating_add(value)),
     };
     let process = Arc::downgrade(ctx.process());
     let before =

@@ -8,7 +8,7 @@ use crate::task::signal::{self, AltStack, SigInfo, number::SIGSEGV};
 use crate::task::thread::Task;
 use crate::task::{Ctx, sched};
 use crate::wait::PollEvents;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use bitflags::bitflags;
 use core::sync::atomic::Ordering;
 
@@ -20,9 +20,12 @@ bitflags! {
         #[allow(missing_docs)] const FS = 0x200;
         #[allow(missing_docs)] const FILES = 0x400;
         #[allow(missing_docs)] const SIGHAND = 0x800;
+        #[allow(missing_docs)] const PIDFD = 0x1000;
+        #[allow(missing_docs)] const PTRACE = 0x2000;
         #[allow(missing_docs)] const VFORK = 0x4000;
         #[allow(missing_docs)] const PARENT = 0x8000;
         #[allow(missing_docs)] const THREAD = 0x1_0000;
+        #[allow(missing_docs)] const NEWNS = 0x2_0000;
         #[allow(missing_docs)] const SYSVSEM = 0x4_0000;
         #[allow(missing_docs)] const SETTLS = 0x8_0000;
         #[allow(missing_docs)] const PARENT_SETTID = 0x10_0000;
@@ -30,9 +33,30 @@ bitflags! {
         #[allow(missing_docs)] const DETACHED = 0x40_0000;
         #[allow(missing_docs)] const UNTRACED = 0x80_0000;
         #[allow(missing_docs)] const CHILD_SETTID = 0x100_0000;
+        #[allow(missing_docs)] const NEWCGROUP = 0x200_0000;
+        #[allow(missing_docs)] const NEWUTS = 0x400_0000;
+        #[allow(missing_docs)] const NEWIPC = 0x800_0000;
+        #[allow(missing_docs)] const NEWUSER = 0x1000_0000;
+        #[allow(missing_docs)] const NEWPID = 0x2000_0000;
+        #[allow(missing_docs)] const NEWNET = 0x4000_0000;
         #[allow(missing_docs)] const IO = 0x8000_0000;
         #[allow(missing_docs)] const CLEAR_SIGHAND = 0x1_0000_0000;
+        #[allow(missing_docs)] const INTO_CGROUP = 0x2_0000_0000;
+        /// In the place of a signal number: of clone3 and unshare only.
+        const NEWTIME = 0x80;
     }
+}
+
+impl CloneFlags {
+    /// Namespaces, which there are none of but the first.
+    pub const NAMESPACES: CloneFlags = CloneFlags::NEWNS
+        .union(CloneFlags::NEWCGROUP)
+        .union(CloneFlags::NEWUTS)
+        .union(CloneFlags::NEWIPC)
+        .union(CloneFlags::NEWUSER)
+        .union(CloneFlags::NEWPID)
+        .union(CloneFlags::NEWNET)
+        .union(CloneFlags::NEWTIME);
 }
 
 /// What to make.
@@ -50,6 +74,8 @@ pub struct CloneArgs {
     pub child_tid: u64,
     /// Thread pointer for SETTLS.
     pub tls: u64,
+    /// The id it is to have; 0: any.
+    pub wanted_id: i32,
 }
 
 impl CloneArgs {
@@ -62,6 +88,7 @@ impl CloneArgs {
             parent_tid: 0,
             child_tid: 0,
             tls: 0,
+            wanted_id: 0,
         }
     }
 }
@@ -73,16 +100,7 @@ const MAX_TASKS: usize = 8192;
 pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     let flags = args.flags;
     let has = |flag| flags.contains(flag);
-    let consistent = (!has(CloneFlags::THREAD) || has(CloneFlags::SIGHAND))
-        && (!has(CloneFlags::SIGHAND) || has(CloneFlags::VM))
-        && !(has(CloneFlags::SIGHAND) && has(CloneFlags::CLEAR_SIGHAND))
-        && flags.bits() & !CloneFlags::all().bits() == 0
-        && args.exit_signal <= 64;
-    // Sharing signal actions between processes is not supported.
-    let supported = has(CloneFlags::THREAD) || !has(CloneFlags::SIGHAND);
-    if !consistent || !supported {
-        return Err(Errno::EINVAL);
-    }
+    check(ctx, flags)?;
     if has(CloneFlags::SETTLS) && args.tls >= sprout_abi::layout::USER_END {
         return Err(Errno::EPERM);
     }
@@ -90,7 +108,12 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
         return Err(Errno::EAGAIN);
     }
     let parent = ctx.task();
-    let tid = process::allocate_id()?;
+    let policy = parent.policy.lock().forked(has(CloneFlags::IO))?;
+    let attributes = parent.attributes.lock().forked();
+    let tid = match args.wanted_id {
+        0 => process::allocate_id()?,
+        wanted => process::claim_id(wanted)?,
+    };
     let (child_process, new_process) = if has(CloneFlags::THREAD) {
         (ctx.process().clone(), false)
     } else {
@@ -98,6 +121,8 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     };
     let name = *parent.name.lock();
     let child = Task::new(tid, child_process.clone(), name)?;
+    *child.policy.lock() = policy;
+    *child.attributes.lock() = attributes;
     {
         let (mask, alt_stack) = {
             let from = parent.signals.lock();
@@ -133,7 +158,8 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
         .set_kernel_sp(child.stack.prepare(&registers));
     let id = tid.to_le_bytes();
     if has(CloneFlags::PARENT_SETTID) {
-        ctx.write_bytes(args.parent_tid, &id)?;
+        // As Linux: where it can't be stored, it is not.
+        ctx.space().write_some(args.parent_tid, &id);
     }
     if has(CloneFlags::CHILD_SETTID) {
         child_process.space().write_some(args.child_tid, &id);
@@ -147,11 +173,41 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
         process::insert(child_process.clone());
     }
     process::insert_task(&child);
+    let thread = Arc::downgrade(&child);
     sched::enqueue(child);
     if has(CloneFlags::VFORK) {
-        wait_for_vfork(ctx, &child_process);
+        if new_process {
+            wait_for_vfork(ctx, &child_process);
+        } else {
+            wait_for_thread(ctx, &thread);
+        }
     }
     Ok(tid.into())
+}
+
+/// Refuses what contradicts itself, as Linux does, and what there is not.
+fn check(ctx: &Ctx, flags: CloneFlags) -> Result<()> {
+    let has = |flag| flags.contains(flag);
+    let fs_of_another = CloneFlags::NEWNS | CloneFlags::NEWUSER;
+    let not_of_a_thread = CloneFlags::NEWUSER | CloneFlags::NEWPID;
+    let consistent = !(has(CloneFlags::FS) && flags.intersects(fs_of_another))
+        && (!has(CloneFlags::THREAD) || has(CloneFlags::SIGHAND))
+        && (!has(CloneFlags::SIGHAND) || has(CloneFlags::VM))
+        && !(has(CloneFlags::SIGHAND) && has(CloneFlags::CLEAR_SIGHAND))
+        && !(has(CloneFlags::THREAD) && flags.intersects(not_of_a_thread))
+        // Siblings of the first process would have no parent.
+        && !(has(CloneFlags::PARENT) && ctx.process().pid() == process::init_pid());
+    if !consistent || has(CloneFlags::PIDFD) {
+        return Err(Errno::EINVAL);
+    }
+    if flags.intersects(CloneFlags::NAMESPACES) {
+        return Err(Errno::EPERM);
+    }
+    if has(CloneFlags::INTO_CGROUP) {
+        // No descriptor is one of a control group.
+        return Err(Errno::EBADF);
+    }
+    Ok(())
 }
 
 fn new_process(ctx: &Ctx, pid: u32, args: &CloneArgs) -> Result<Arc<Process>> {
@@ -180,11 +236,28 @@ fn new_process(ctx: &Ctx, pid: u32, args: &CloneArgs) -> Result<Arc<Process>> {
         child
             .parent
             .store(parent.parent.load(Ordering::Relaxed), Ordering::Relaxed);
+        let exit_signal = parent.exit_signal.load(Ordering::Relaxed);
+        child.exit_signal.store(exit_signal, Ordering::Relaxed);
     }
     if has(CloneFlags::CLEAR_SIGHAND) {
         child.signals.lock().reset_handlers();
     }
+    if has(CloneFlags::SIGHAND) {
+        let actions = parent.signals.lock().actions.clone();
+        child.signals.lock().actions = actions;
+    }
     Ok(Arc::new(child))
+}
+
+/// As [`wait_for_vfork`], of a thread.
+fn wait_for_thread(ctx: &Ctx, child: &Weak<Task>) {
+    let waker = ctx.task().clone() as Arc<dyn crate::wait::Wake>;
+    let token = ctx.process().thread_gone.add(waker, PollEvents::IN);
+    let lives = |task: Arc<Task>| process::find_task(task.tid()).is_some();
+    while child.upgrade().is_some_and(lives) && !ctx.task().is_killed() {
+        sched::block_current(ctx.task(), None);
+    }
+    ctx.process().thread_gone.remove(token);
 }
 
 /// The parent of a vfork stands still until the child has its own memory or is gone. Only death

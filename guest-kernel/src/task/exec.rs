@@ -407,6 +407,8 @@ pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64>
     };
     drop(process.set_files(Arc::new(Lock::new(Rank::Descriptors, files))));
     process.has_execed.store(true, Ordering::Relaxed);
+    process.dumpable.store(1, Ordering::Relaxed);
+    task.attributes.lock().after_exec();
     process.signals.lock().reset_handlers();
     process.timers.lock().exec();
     *process.program.lock() = image.info;

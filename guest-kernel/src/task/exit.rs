@@ -58,7 +58,7 @@ pub fn release_thread(task: &Arc<Task>, space: &AddressSpace) {
 }
 
 /// Whether another thread, or a process made with CLONE_VM, has the memory too.
-fn has_other_users(task: &Arc<Task>, space: &AddressSpace) -> bool {
+pub fn has_other_users(task: &Arc<Task>, space: &AddressSpace) -> bool {
     task.process().tasks().len() > 1
         || process::all().iter().any(|other| {
             !Arc::ptr_eq(other, task.process()) && core::ptr::eq(&*other.space(), space)
@@ -99,7 +99,8 @@ fn end_process(process: &Arc<Process>) {
     let action = parent.signals.lock().action(SIGCHLD);
     let auto_reap =
         exit_signal == SIGCHLD && (action.handler == SIG_IGN || action.flags & sa::NOCLDWAIT != 0);
-    if exit_signal != 0 {
+    // Who ignores SIGCHLD is not even told where it is blocked.
+    if (1..=NSIG).contains(&exit_signal) && !(exit_signal == SIGCHLD && action.handler == SIG_IGN) {
         let (why, value) = match status {
             ExitStatus::Exited(status) => (code::CLD_EXITED, i32::from(status)),
             ExitStatus::Signaled(signal, false) => (code::CLD_KILLED, i32::from(signal)),
@@ -149,7 +150,8 @@ pub fn notify_parent(process: &Arc<Process>, info: SigInfo) {
     let Some(parent) = process::find(process.parent.load(Ordering::Relaxed)) else {
         return;
     };
-    if parent.signals.lock().action(SIGCHLD).flags & sa::NOCLDSTOP == 0 {
+    let action = parent.signals.lock().action(SIGCHLD);
+    if action.handler != SIG_IGN && action.flags & sa::NOCLDSTOP == 0 {
         let _ = signal::send_to_process(&parent, info);
     }
     parent.child_queue.wake(PollEvents::IN);

@@ -5,6 +5,7 @@
 //! call half done on that stack. The kernel is not preemptible: tasks switch only in
 //! [`sched::block_current`], [`sched::yield_current`] and at exit.
 
+pub mod attributes;
 pub mod clone;
 pub mod ctx;
 pub mod elf;
@@ -12,6 +13,8 @@ pub mod exec;
 pub mod exit;
 pub mod futex;
 pub mod oom;
+pub mod pending;
+pub mod policy;
 pub mod process;
 pub mod sched;
 pub mod signal;

@@ -46,6 +46,15 @@ pub const RLIM_INFINITY: u64 = u64::MAX;
 /// Number of resource limits (RLIM_NLIMITS).
 pub const RLIMITS: usize = 16;
 
+/// Numbers of limits.
+#[allow(missing_docs)]
+pub mod limit {
+    pub const NOFILE: usize = 7;
+    /// `/proc/sys/fs/nr_open`.
+    pub const MOST_FILES: u64 = 1 << 20;
+    pub const SIGPENDING: usize = 11;
+}
+
 /// Linux's initial limits (include/asm-generic/resource.h), with a container's usual NOFILE.
 pub fn default_rlimits() -> [Rlimit; RLIMITS] {
     let unlimited = Rlimit {
@@ -143,6 +152,8 @@ pub struct Process {
     pub start_ns: u64,
     /// PR_SET_DUMPABLE.
     pub dumpable: AtomicU32,
+    /// PR_SET_THP_DISABLE, kept: large pages here are none of the program's business.
+    pub no_huge_pages: AtomicU32,
     /// PR_SET_CHILD_SUBREAPER: orphans below it become its children.
     pub subreaper: AtomicBool,
     /// PR_SET_PDEATHSIG.
@@ -202,7 +213,10 @@ impl Process {
             dead_cpu_ns: AtomicU64::new(0),
             children_cpu_ns: AtomicU64::new(0),
             start_ns: crate::time::monotonic_ns(),
-            dumpable: AtomicU32::new(1),
+            dumpable: AtomicU32::new(parent.map_or(1, |p| p.dumpable.load(Ordering::Relaxed))),
+            no_huge_pages: AtomicU32::new(
+                parent.map_or(0, |p| p.no_huge_pages.load(Ordering::Relaxed)),
+            ),
             subreaper: AtomicBool::new(false),
             death_signal: AtomicU32::new(0),
             has_execed: AtomicBool::new(false),
@@ -245,6 +259,11 @@ impl Process {
     /// Replaces the descriptor table (unshare at exec, exit).
     pub fn set_files(&self, files: Arc<Lock<FdTable>>) -> Arc<Lock<FdTable>> {
         core::mem::replace(&mut *self.files.lock(), files)
+    }
+
+    /// Replaces root, working directory and umask (unshare).
+    pub fn set_fs(&self, fs: Arc<Lock<FsContext>>) -> Arc<Lock<FsContext>> {
+        core::mem::replace(&mut *self.fs.lock(), fs)
     }
 
     /// Root, working directory, umask.
@@ -334,6 +353,19 @@ pub fn allocate_id() -> Result<u32> {
     Err(Errno::EAGAIN)
 }
 
+/// The id `wanted`, if it is free (clone3's set_tid).
+pub fn claim_id(wanted: i32) -> Result<u32> {
+    let id = match u32::try_from(wanted) {
+        Ok(id @ 1..PID_MAX) => id,
+        _ => return Err(Errno::EINVAL),
+    };
+    let table = TABLE.lock();
+    if table.processes.contains_key(&id) || table.tasks.contains_key(&id) {
+        return Err(Errno::EEXIST);
+    }
+    Ok(id)
+}
+
 /// Enters a process.
 pub fn insert(process: Arc<Process>) {
     TABLE.lock().processes.insert(process.pid(), process);
@@ -367,6 +399,17 @@ pub fn find(pid: u32) -> Option<Arc<Process>> {
 /// The thread with this id.
 pub fn find_task(tid: u32) -> Option<Arc<Task>> {
     TABLE.lock().tasks.get(&tid).and_then(Weak::upgrade)
+}
+
+/// The thread with this id, or the first one of the process with it: after a restore a process has
+/// an id that none of its threads has.
+pub fn find_thread(id: u32) -> Option<Arc<Task>> {
+    find_task(id).or_else(|| find(id)?.tasks().into_iter().next())
+}
+
+/// The process with this id, or the one of the thread with it.
+pub fn find_by_any(id: u32) -> Option<Arc<Process>> {
+    find(id).or_else(|| find_task(id).map(|task| task.process().clone()))
 }
 
 /// Number of live threads.

@@ -7,14 +7,15 @@
 
 use crate::arch::{self, TrapFrame};
 use crate::errno::Errno;
+use crate::sync::{Lock, Rank};
 use crate::syscalls::strace;
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::{RunState, Task};
 use crate::task::{exit, sched};
+use crate::time::process_timers;
 use crate::tty::job;
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::{BitAnd, BitOr, Not, Sub};
 use core::sync::atomic::Ordering;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -190,9 +191,14 @@ impl SigInfo {
     /// From a POSIX timer: id, overrun count and sigev_value.
     pub fn timer(signal: u32, id: u32, overrun: u32, value: u64) -> SigInfo {
         let mut info = SigInfo::new(signal, code::SI_TIMER);
-        info.fields[0] = u64::from(id) | u64::from(overrun) << 32;
         info.fields[1] = value;
+        info.set_overrun(id, overrun);
         info
+    }
+
+    /// Says how many expiries of timer `id` had no signal of their own before this one.
+    pub fn set_overrun(&mut self, id: u32, overrun: u32) {
+        self.fields[0] = u64::from(id) | u64::from(overrun) << 32;
     }
 
     /// A child changed state: `status` is its exit code or signal.
@@ -239,6 +245,17 @@ pub mod sa {
     pub const RESTART: u64 = 0x1000_0000;
     pub const NODEFER: u64 = 0x4000_0000;
     pub const RESETHAND: u64 = 0x8000_0000;
+    pub const EXPOSE_TAGBITS: u64 = 0x800;
+    /// What there is; a program that asks for more finds it missing when it reads the action back.
+    pub const KNOWN: u64 = NOCLDSTOP
+        | NOCLDWAIT
+        | SIGINFO
+        | EXPOSE_TAGBITS
+        | RESTORER
+        | ONSTACK
+        | RESTART
+        | NODEFER
+        | RESETHAND;
 }
 
 /// What SIG_DFL means for a signal (signal(7)).
@@ -268,74 +285,7 @@ pub fn default_action(signal: u32) -> DefaultAction {
     }
 }
 
-/// Signals that wait to be taken. Standard ones are remembered once, real-time ones queue.
-#[derive(Clone, Debug, Default)]
-pub struct Pending {
-    queue: Vec<SigInfo>,
-}
-
-impl Pending {
-    /// Most queued (RLIMIT_SIGPENDING's usual order); more real-time signals are refused.
-    const LIMIT: usize = 4096;
-
-    /// Which are pending.
-    pub fn set(&self) -> SigSet {
-        self.queue
-            .iter()
-            .fold(SigSet::EMPTY, |set, info| set | SigSet::of(info.signal()))
-    }
-
-    /// Adds one; EAGAIN when a real-time signal finds the queue full.
-    pub fn add(&mut self, info: SigInfo) -> Result<(), Errno> {
-        if info.signal() < SIGRTMIN && self.set().has(info.signal()) {
-            return Ok(());
-        }
-        if self.queue.len() >= Self::LIMIT {
-            return Err(Errno::EAGAIN);
-        }
-        self.queue.push(info);
-        Ok(())
-    }
-
-    /// A timer's signal that is still waiting counts the expiries it missed (timer_getoverrun).
-    /// Whether there was one.
-    pub fn add_overrun(&mut self, info: &SigInfo) -> bool {
-        let timer = info.fields[0] as u32;
-        let same = |other: &&mut SigInfo| {
-            other.signo == info.signo
-                && other.code == code::SI_TIMER
-                && other.fields[0] as u32 == timer
-        };
-        let Some(waiting) = self.queue.iter_mut().find(same) else {
-            return false;
-        };
-        let missed = (waiting.fields[0] >> 32) + (info.fields[0] >> 32) + 1;
-        waiting.fields[0] = u64::from(timer) | missed.min(u64::from(i32::MAX as u32)) << 32;
-        true
-    }
-
-    /// Takes the most urgent one outside `mask`: faults first, then the lowest number.
-    pub fn take(&mut self, mask: SigSet) -> Option<SigInfo> {
-        let synchronous = |signal| {
-            !matches!(
-                signal,
-                SIGSEGV | SIGBUS | SIGILL | SIGTRAP | SIGFPE | SIGSYS
-            ) as u32
-        };
-        let (index, _) = self
-            .queue
-            .iter()
-            .enumerate()
-            .filter(|(_, info)| !mask.has(info.signal()))
-            .min_by_key(|(index, info)| (synchronous(info.signal()), info.signal(), *index))?;
-        Some(self.queue.remove(index))
-    }
-
-    /// Forgets the signals of `set`.
-    pub fn discard(&mut self, set: SigSet) {
-        self.queue.retain(|info| !set.has(info.signal()));
-    }
-}
+pub use super::pending::{Pending, Queued, TimerMark};
 
 /// Where a handler with SA_ONSTACK runs (sigaltstack).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -349,9 +299,35 @@ pub struct AltStack {
 }
 
 impl AltStack {
-    /// Whether `sp` is on it.
+    /// Whether `sp` is on it. One with SS_AUTODISARM is never in use: it is disarmed meanwhile.
     pub fn contains(&self, sp: u64) -> bool {
-        self.size != 0 && sp > self.base && sp - self.base <= self.size
+        self.flags & SS_AUTODISARM == 0
+            && self.size != 0
+            && sp > self.base
+            && sp - self.base <= self.size
+    }
+}
+
+/// Whether the fields of a `siginfo_t` with this code are known (`known_siginfo_layout`).
+pub fn is_known_kind(signal: i32, code: i32) -> bool {
+    /// The most a code of any file's SIGIO can be, and the least code there is.
+    const POLL_CODES: i32 = 6;
+    const SI_DETHREAD: i32 = -7;
+    const SI_ASYNCNL: i32 = -60;
+    let most = match signal as u32 {
+        SIGILL => 11,
+        SIGFPE => 15,
+        SIGSEGV => 10,
+        SIGBUS => 5,
+        SIGTRAP => 6,
+        SIGCHLD => 6,
+        SIGSYS => 2,
+        _ => 0,
+    };
+    match code {
+        code::SI_KERNEL | SI_ASYNCNL => true,
+        1.. => code <= most.max(POLL_CODES),
+        _ => code >= SI_DETHREAD,
     }
 }
 
@@ -360,6 +336,8 @@ impl AltStack {
 pub struct TaskSignals {
     /// Blocked signals.
     pub mask: SigSet,
+    /// What is blocked but for the sigtimedwait the thread is in: not ignored when it arrives.
+    pub waiting_mask: SigSet,
     /// Mask to restore once a handler was set up (sigsuspend, ppoll, epoll_pwait).
     pub saved_mask: Option<SigSet>,
     /// Directed at this thread.
@@ -368,10 +346,17 @@ pub struct TaskSignals {
     pub alt_stack: AltStack,
 }
 
+/// What is to be done with each signal, by number - 1. Processes made with CLONE_SIGHAND share it.
+pub type Actions = Arc<Lock<[SigAction; 64]>>;
+
+fn new_actions(actions: [SigAction; 64]) -> Actions {
+    Arc::new(Lock::new(Rank::SignalActions, actions))
+}
+
 /// Per-process signal state.
 pub struct ProcessSignals {
-    /// By signal number - 1.
-    pub actions: [SigAction; 64],
+    /// What is to be done with them.
+    pub actions: Actions,
     /// Directed at the process.
     pub pending: Pending,
     /// Stopped by SIGSTOP and the like.
@@ -383,7 +368,7 @@ pub struct ProcessSignals {
 impl Default for ProcessSignals {
     fn default() -> Self {
         ProcessSignals {
-            actions: [SigAction::default(); 64],
+            actions: new_actions([SigAction::default(); 64]),
             pending: Pending::default(),
             stopped: None,
             unreported: None,
@@ -395,14 +380,15 @@ impl ProcessSignals {
     /// What a child by fork starts with: the actions, nothing pending.
     pub fn forked(&self) -> ProcessSignals {
         ProcessSignals {
-            actions: self.actions,
+            actions: new_actions(*self.actions.lock()),
             ..ProcessSignals::default()
         }
     }
 
-    /// exec: handlers are gone, ignored signals stay ignored.
+    /// exec: handlers are gone, ignored signals stay ignored. Who shared the actions keeps them.
     pub fn reset_handlers(&mut self) {
-        for action in &mut self.actions {
+        let mut actions = *self.actions.lock();
+        for action in &mut actions {
             let handler = if action.handler == SIG_IGN {
                 SIG_IGN
             } else {
@@ -413,22 +399,43 @@ impl ProcessSignals {
                 ..SigAction::default()
             };
         }
+        self.actions = new_actions(actions);
+    }
+
+    /// Whether other processes have the same actions (CLONE_SIGHAND).
+    pub fn shares_actions(&self) -> bool {
+        Arc::strong_count(&self.actions) > 1
     }
 
     /// The action for `signal`.
     pub fn action(&self, signal: u32) -> SigAction {
-        self.actions
-            .get(signal as usize - 1)
-            .copied()
-            .unwrap_or_default()
+        let index = (signal as usize).wrapping_sub(1);
+        self.actions.lock().get(index).copied().unwrap_or_default()
     }
 
-    fn ignores(&self, signal: u32) -> bool {
-        match self.action(signal).handler {
-            SIG_IGN => true,
-            SIG_DFL => default_action(signal) == DefaultAction::Ignore,
-            _ => false,
+    /// Sets the action for `signal`.
+    pub fn set_action(&self, signal: u32, action: SigAction) {
+        let index = (signal as usize).wrapping_sub(1);
+        if let Some(place) = self.actions.lock().get_mut(index) {
+            *place = action;
         }
+    }
+
+    /// Whether a `signal` that nobody blocks is not even queued.
+    pub fn ignores(&self, signal: u32) -> bool {
+        ignored_by(self.action(signal), signal)
+    }
+}
+
+/// Whether `action` is to ignore `signal`.
+pub fn ignored_by(action: SigAction, signal: u32) -> bool {
+    match action.handler {
+        SIG_IGN => true,
+        SIG_DFL => matches!(
+            default_action(signal),
+            DefaultAction::Ignore | DefaultAction::Continue
+        ),
+        _ => false,
     }
 }
 
@@ -439,59 +446,68 @@ pub fn send_to_task(task: &Arc<Task>, info: SigInfo) {
 
 /// As [`send_to_task`]; EAGAIN when the queue is full.
 pub fn try_send_to_task(task: &Arc<Task>, info: SigInfo) -> Result<(), Errno> {
+    queue_for_task(task, Queued::charged(info, task.process())?).map(|_| ())
+}
+
+/// Queues a signal for one thread. Whether it was: an ignored one is not.
+pub fn queue_for_task(task: &Arc<Task>, queued: Queued) -> Result<bool, Errno> {
     let process = task.process();
-    prepare(process, info.signal());
+    let signal = queued.signal();
+    prepare(process, signal);
     {
         let shared = process.signals.lock();
         let mut own = task.signals.lock();
-        if shared.ignores(info.signal()) && !own.mask.has(info.signal()) {
-            return Ok(());
+        if shared.ignores(signal) && !own.keeps(signal) {
+            return Ok(false);
         }
-        if info.code == code::SI_TIMER && own.pending.add_overrun(&info) {
-            return Ok(());
-        }
-        own.pending.add(info)?;
+        own.pending.add(queued);
     }
     task.wake_up();
     process.signal_queue.wake(PollEvents::IN);
-    Ok(())
+    Ok(true)
 }
 
 /// Queues a signal for a process: any thread that does not block it takes it.
 pub fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(), Errno> {
-    let signal = info.signal();
+    queue_for_process(process, Queued::charged(info, process)?).map(|_| ())
+}
+
+/// Queues a signal for a process. Whether it was: an ignored one is not.
+pub fn queue_for_process(process: &Arc<Process>, queued: Queued) -> Result<bool, Errno> {
+    let signal = queued.signal();
     prepare(process, signal);
     let tasks = process.tasks();
-    let willing: Vec<&Arc<Task>> = tasks
-        .iter()
-        .filter(|task| !task.signals.lock().mask.has(signal))
-        .collect();
+    // The leader decides whether it is blocked, as on Linux, and takes it by preference.
+    let leader = tasks.iter().find(|task| task.tid() == process.pid());
+    let leader = leader.or(tasks.first());
+    let willing = |task: &&Arc<Task>| !task.signals.lock().mask.has(signal);
     {
         let mut shared = process.signals.lock();
-        if shared.ignores(signal) && !willing.is_empty() {
-            return Ok(());
+        let kept = leader.is_some_and(|task| task.signals.lock().keeps(signal));
+        if shared.ignores(signal) && !kept {
+            return Ok(false);
         }
-        if info.code == code::SI_TIMER && shared.pending.add_overrun(&info) {
-            return Ok(());
-        }
-        shared.pending.add(info)?;
+        shared.pending.add(queued);
     }
-    // The leader by preference, as on Linux.
-    let first = willing
-        .iter()
-        .find(|task| task.tid() == process.pid())
-        .or(willing.first());
+    let first = leader.filter(willing);
+    let first = first.or_else(|| tasks.iter().find(willing));
     if let Some(task) = first {
         task.wake_up();
     }
-    // A thread may wait for it in sigtimedwait with the signal blocked.
     for task in &tasks {
-        if task.signals.lock().saved_mask.is_some() || willing.is_empty() {
+        if task.signals.lock().saved_mask.is_some() || first.is_none() {
             task.wake_up();
         }
     }
     process.signal_queue.wake(PollEvents::IN);
-    Ok(())
+    Ok(true)
+}
+
+impl TaskSignals {
+    /// Whether `signal` is queued though it is ignored: it is blocked, and may be waited for.
+    fn keeps(&self, signal: u32) -> bool {
+        (self.mask | self.waiting_mask).has(signal)
+    }
 }
 
 /// Stop and continue signals cancel each other; SIGCONT and SIGKILL end a stop at once.
@@ -533,26 +549,35 @@ fn prepare(process: &Arc<Process>, signal: u32) {
 pub fn force(task: &Arc<Task>, info: SigInfo) {
     let signal = info.signal();
     {
-        let mut shared = task.process().signals.lock();
+        let shared = task.process().signals.lock();
         let mut own = task.signals.lock();
         let action = shared.action(signal);
         if action.handler == SIG_IGN || own.mask.has(signal) {
-            shared.actions[signal as usize - 1] = SigAction::default();
+            shared.set_action(signal, SigAction::default());
             own.mask = own.mask - SigSet::of(signal);
         }
         // A fault must not be lost behind one that is pending already.
         own.pending.discard(SigSet::of(signal));
-        let _ = own.pending.add(info);
+        own.pending.add(Queued::free(info));
     }
     task.wake_up();
 }
 
 /// Takes a pending signal of `set` (sigtimedwait, signalfd).
 pub fn take_from(task: &Arc<Task>, set: SigSet) -> Option<SigInfo> {
-    if let Some(info) = task.signals.lock().pending.take(!set) {
-        return Some(info);
+    let process = task.process();
+    loop {
+        let own = task.signals.lock().pending.take(!set);
+        let queued = own.or_else(|| process.signals.lock().pending.take(!set))?;
+        let Some(mark) = queued.timer else {
+            return Some(queued.info);
+        };
+        // A timer that was set again or deleted meanwhile has nothing to say.
+        let mut info = queued.info;
+        if process_timers::delivered(process, mark, &mut info) {
+            return Some(info);
+        }
     }
-    task.process().signals.lock().pending.take(!set)
 }
 
 /// Acts on every deliverable signal of the current task. Called on the way back to the program with
@@ -566,10 +591,11 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
         strace::signal(task, &info);
         let signal = info.signal();
         let action = {
-            let mut shared = task.process().signals.lock();
+            let shared = task.process().signals.lock();
             let action = shared.action(signal);
             if action.flags & sa::RESETHAND != 0 && action.handler > SIG_IGN {
-                shared.actions[signal as usize - 1].handler = SIG_DFL;
+                let handler = SIG_DFL;
+                shared.set_action(signal, SigAction { handler, ..action });
             }
             action
         };
@@ -594,8 +620,8 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
                     // No room for the frame: Linux kills with SIGSEGV.
                     let handled_itself = signal == SIGSEGV;
                     if handled_itself {
-                        task.process().signals.lock().actions[SIGSEGV as usize - 1] =
-                            SigAction::default();
+                        let shared = task.process().signals.lock();
+                        shared.set_action(SIGSEGV, SigAction::default());
                     }
                     force(task, SigInfo::kernel(SIGSEGV));
                 }
@@ -710,32 +736,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standard_signals_are_pending_once_and_faults_come_first() {
-        let mut pending = Pending::default();
-        for signal in [
-            SIGUSR1,
-            SIGUSR1,
-            SIGRTMIN + 2,
-            SIGRTMIN + 2,
-            SIGHUP,
-            SIGSEGV,
-        ] {
-            pending.add(SigInfo::kernel(signal)).unwrap();
-        }
-        let mut taken = Vec::new();
-        while let Some(info) = pending.take(SigSet::of(SIGHUP)) {
-            taken.push(info.signal());
-        }
-        assert_eq!(taken, [SIGSEGV, SIGUSR1, SIGRTMIN + 2, SIGRTMIN + 2]);
-        assert_eq!(pending.set(), SigSet::of(SIGHUP));
-    }
-
-    #[test]
     fn exec_keeps_only_ignored_signals() {
         let mut signals = ProcessSignals::default();
-        signals.actions[SIGINT as usize - 1].handler = 0x1000;
-        signals.actions[SIGPIPE as usize - 1].handler = SIG_IGN;
+        let with = |handler| SigAction {
+            handler,
+            ..SigAction::default()
+        };
+        signals.set_action(SIGINT, with(0x1000));
+        signals.set_action(SIGPIPE, with(SIG_IGN));
+        let shared = signals.actions.clone();
         signals.reset_handlers();
+        assert_eq!(shared.lock()[SIGINT as usize - 1].handler, 0x1000);
         assert_eq!(signals.action(SIGINT).handler, SIG_DFL);
         assert_eq!(signals.action(SIGPIPE).handler, SIG_IGN);
     }

@@ -4,6 +4,8 @@ use crate::arch::{FpuState, KernelStack, ThreadRegisters};
 use crate::errno::Result;
 use crate::smp;
 use crate::sync::{Lock, Rank};
+use crate::task::attributes::Attributes;
+use crate::task::policy::Policy;
 use crate::task::process::Process;
 use crate::task::sched;
 use crate::task::signal::{SigInfo, SigSet, TaskSignals};
@@ -48,6 +50,10 @@ pub struct Task {
     on_cpu: AtomicU32,
     /// The vCPUs it may run on, a bit mask.
     affinity: AtomicU64,
+    /// What its scheduling is set to.
+    pub policy: Lock<Policy>,
+    /// What it keeps of itself.
+    pub attributes: Lock<Attributes>,
     /// Signal mask, pending signals, alternate stack.
     pub signals: Lock<TaskSignals>,
     /// PR_SET_NAME, NUL-padded.
@@ -83,6 +89,8 @@ impl Task {
             killed: AtomicBool::new(false),
             on_cpu: AtomicU32::new(Task::NOWHERE),
             affinity: AtomicU64::new(u64::MAX),
+            policy: Lock::new(Rank::Leaf, Policy::default()),
+            attributes: Lock::new(Rank::Leaf, Attributes::default()),
             signals: Lock::new(Rank::TaskSignals, TaskSignals::default()),
             name: Lock::new(Rank::Leaf, name),
             clear_child_tid: AtomicU64::new(0),

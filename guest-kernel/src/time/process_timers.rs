@@ -1,9 +1,14 @@
 //! Timers of a process that send signals: setitimer, alarm, timer_create.
+//!
+//! A POSIX timer whose signal waits to be taken stands still: the expiries it misses meanwhile are
+//! counted when the signal is taken ([`delivered`]), and then it goes on. So however short its
+//! interval and however long ago its time, it costs one signal.
 
 use crate::errno::{Errno, Result};
+use crate::task::pending::Charge;
 use crate::task::process::{self, Process};
 use crate::task::sched;
-use crate::task::signal::{self, SigInfo, number::*};
+use crate::task::signal::{self, Queued, SigInfo, TimerMark, number::*};
 use crate::time::timers::{self, TimerId, TimerTarget};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
@@ -40,10 +45,14 @@ pub enum Base {
     /// Time.
     #[default]
     Wall,
+    /// The time of day.
+    Realtime,
     /// CPU time of the process.
     ProcessCpu,
     /// CPU time of this thread of it.
     ThreadCpu(u32),
+    /// CPU time of another process.
+    OtherCpu(u32),
 }
 
 impl Base {
@@ -51,7 +60,9 @@ impl Base {
     pub fn now(self, process: &Process) -> u64 {
         match self {
             Base::Wall => crate::time::monotonic_ns(),
+            Base::Realtime => crate::time::realtime_ns(),
             Base::ProcessCpu => process.cpu_time_ns(),
+            Base::OtherCpu(pid) => process::find(pid).map_or(u64::MAX, |other| other.cpu_time_ns()),
             Base::ThreadCpu(tid) => {
                 process::find_task(tid).map_or(u64::MAX, |task| sched::cpu_time_ns(&task))
             }
@@ -65,6 +76,7 @@ impl Base {
         const SHORTEST: u64 = 1_000_000;
         match self {
             Base::Wall => deadline,
+            Base::Realtime => crate::time::monotonic_of_realtime(deadline),
             _ => {
                 let left = deadline.saturating_sub(now) / crate::smp::count() as u64;
                 crate::time::monotonic_ns().saturating_add(left.max(SHORTEST))
@@ -80,13 +92,20 @@ struct Setting {
     /// By the clock of `base`.
     deadline: u64,
     interval: u64,
+    /// Of the last signal that was taken.
     overrun: u32,
+    /// It counts on without being armed: its signal waits to be taken, or it sends none.
+    waiting: bool,
+    /// Which setting of the timer this is.
+    generation: u64,
 }
 
 struct PosixTimer {
     clock: u32,
     notify: Notify,
     setting: Setting,
+    /// For its signal.
+    _charge: Charge,
 }
 
 /// All timers of a process.
@@ -139,51 +158,122 @@ impl TimerTarget for Expiry {
             return;
         };
         setting.armed = None;
-        let again = || {
-            Arc::new(Expiry {
-                process: self.process.clone(),
-                which: self.which,
-            })
-        };
         if now_ns < setting.deadline {
-            let look = setting.base.look_at(now_ns, setting.deadline);
-            setting.armed = Some(timers::arm(look, again()));
+            setting.arm(now_ns, self.again());
             return;
         }
-        let mut overrun = 0;
-        let late = now_ns.saturating_sub(setting.deadline);
-        if let Some(missed) = late.checked_div(setting.interval) {
-            overrun = u32::try_from(missed).unwrap_or(u32::MAX);
-            setting.deadline += (missed + 1) * setting.interval;
-            setting.overrun = overrun;
-            let look = setting.base.look_at(now_ns, setting.deadline);
-            setting.armed = Some(timers::arm(look, again()));
+        let generation = setting.generation;
+        if id.is_some() {
+            setting.waiting = true;
+        } else if setting.interval > 0 {
+            setting.advance(now_ns);
+            setting.arm(now_ns, self.again());
         }
         drop(timers);
-        let info = |signal, value| match id {
-            Some(id) => SigInfo::timer(signal, id, overrun, value),
-            None => SigInfo::kernel(signal),
+        let queued = |signal, value| match id {
+            Some(id) => {
+                let info = SigInfo::timer(signal, id, 0, value);
+                Queued::of_timer(info, TimerMark { id, generation })
+            }
+            None => Queued::free(SigInfo::kernel(signal)),
         };
-        match notify {
-            Notify::None => {}
+        let sent = match notify {
+            Notify::None => Ok(true),
             Notify::Process { signal, value } => {
-                let _ = signal::send_to_process(&process, info(signal, value));
+                signal::queue_for_process(&process, queued(signal, value))
             }
-            Notify::Thread { signal, value, tid } => {
-                if let Some(task) = process::find_task(tid) {
-                    signal::send_to_task(&task, info(signal, value));
-                }
-            }
+            Notify::Thread { signal, value, tid } => match process::find_task(tid) {
+                Some(task) => signal::queue_for_task(&task, queued(signal, value)),
+                None => Ok(false),
+            },
+        };
+        if sent != Ok(true) {
+            self.go_on(&process, now_ns, generation);
         }
     }
 }
 
+impl Expiry {
+    fn again(&self) -> Arc<Expiry> {
+        Arc::new(Expiry {
+            process: self.process.clone(),
+            which: self.which,
+        })
+    }
+
+    /// A timer whose signal is ignored expires again, but not more often than is of use.
+    fn go_on(&self, process: &Arc<Process>, now_ns: u64, generation: u64) {
+        const SHORTEST: u64 = 4_000_000;
+        let mut timers = process.timers.lock();
+        let Some(setting) = timers.setting(self.which) else {
+            return;
+        };
+        if !setting.waiting || setting.generation != generation {
+            return;
+        }
+        setting.waiting = false;
+        if setting.interval > 0 {
+            let late = SHORTEST.saturating_sub(setting.interval);
+            setting.advance(now_ns.saturating_add(late));
+            setting.arm(now_ns, self.again());
+        }
+    }
+}
+
+/// The signal of a timer is taken: says in `info` how many expiries it stands for, and lets the timer
+/// go on. False: the signal is of a setting that is no more.
+pub fn delivered(process: &Arc<Process>, mark: TimerMark, info: &mut SigInfo) -> bool {
+    let Ok(base) = process.timers.lock().posix_base(mark.id) else {
+        return false;
+    };
+    // By that clock: a timer that is set anew meanwhile has another generation.
+    let now = base.now(process);
+    let mut timers = process.timers.lock();
+    let which = Which::Posix(mark.id);
+    let Some(setting) = timers.setting(which) else {
+        return false;
+    };
+    if !setting.waiting || setting.generation != mark.generation {
+        return false;
+    }
+    setting.waiting = false;
+    setting.overrun = 0;
+    if setting.interval > 0 {
+        setting.overrun = setting.advance(now);
+        let process = Arc::downgrade(process);
+        setting.arm(now, Arc::new(Expiry { process, which }));
+    }
+    info.set_overrun(mark.id, setting.overrun);
+    true
+}
+
 impl Setting {
     fn remaining(&self, now: u64) -> Remaining {
-        match self.armed {
-            Some(_) => (self.deadline.saturating_sub(now).max(1), self.interval),
-            None => (0, self.interval),
-        }
+        let left = match self.armed {
+            _ if self.armed.is_none() && !self.waiting => 0,
+            _ if self.deadline > now => self.deadline - now,
+            Some(_) => 1,
+            // Expiries that nobody is told of, or not yet.
+            None => match (now - self.deadline).checked_rem(self.interval) {
+                Some(into) => self.interval - into,
+                None => 0,
+            },
+        };
+        (left, self.interval)
+    }
+
+    /// Moves the deadline to the first expiry after `now`. How many there were after that one.
+    fn advance(&mut self, now: u64) -> u32 {
+        let late = now.saturating_sub(self.deadline);
+        let missed = late.checked_div(self.interval).unwrap_or(0);
+        let step = missed.saturating_add(1).saturating_mul(self.interval);
+        self.deadline = self.deadline.saturating_add(step);
+        missed.min(i32::MAX as u64) as u32
+    }
+
+    fn arm(&mut self, now: u64, expiry: Arc<Expiry>) {
+        let look = self.base.look_at(now, self.deadline);
+        self.armed = Some(timers::arm(look, expiry));
     }
 }
 
@@ -203,6 +293,10 @@ impl ProcessTimers {
         deadline: Option<u64>,
         interval: u64,
     ) -> Remaining {
+        let silent = match which {
+            Which::Posix(id) => (self.posix.get(&id)).is_some_and(|t| t.notify == Notify::None),
+            Which::Interval(_) => false,
+        };
         let Some(setting) = self.setting(which) else {
             return (0, 0);
         };
@@ -210,15 +304,21 @@ impl ProcessTimers {
         if let Some(armed) = setting.armed.take() {
             timers::cancel(armed);
         }
+        let wall = matches!(base, Base::Wall | Base::Realtime);
+        let disarmed = deadline.is_none() && wall;
         *setting = Setting {
             base,
-            interval,
+            interval: if disarmed { 0 } else { interval },
+            generation: setting.generation + 1,
             ..Setting::default()
         };
         if let Some(deadline) = deadline {
             setting.deadline = deadline;
-            let look = base.look_at(now, deadline);
-            setting.armed = Some(timers::arm(look, Arc::new(Expiry { process, which })));
+            if silent {
+                setting.waiting = true;
+            } else {
+                setting.arm(now, Arc::new(Expiry { process, which }));
+            }
         }
         old
     }
@@ -255,16 +355,26 @@ impl ProcessTimers {
     }
 
     /// timer_create: its id.
-    pub fn create(&mut self, clock: u32, notify: impl FnOnce(u32) -> Notify) -> Result<u32> {
-        if self.posix.len() >= 1024 {
-            return Err(Errno::EAGAIN);
+    pub fn create(
+        &mut self,
+        (clock, base): (u32, Base),
+        notify: impl FnOnce(u32) -> Notify,
+        charge: Charge,
+    ) -> Result<u32> {
+        // Each is charged, so there are not that many.
+        while self.posix.contains_key(&self.next_id) {
+            self.next_id = (self.next_id + 1) & i32::MAX as u32;
         }
         let id = self.next_id;
-        self.next_id += 1;
+        self.next_id = (id + 1) & i32::MAX as u32;
         let timer = PosixTimer {
             clock,
             notify: notify(id),
-            setting: Setting::default(),
+            setting: Setting {
+                base,
+                ..Setting::default()
+            },
+            _charge: charge,
         };
         self.posix.insert(id, timer);
         Ok(id)
@@ -291,7 +401,7 @@ impl ProcessTimers {
         Ok(self.set(process, Which::Posix(id), clock, deadline, interval))
     }
 
-    /// What a POSIX timer counts while it is set.
+    /// What a POSIX timer counts as it is set.
     pub fn posix_base(&self, id: u32) -> Result<Base> {
         let timer = self.posix.get(&id).ok_or(Errno::EINVAL)?;
         Ok(timer.setting.base)

@@ -140,11 +140,12 @@ fn number(name: &[u8]) -> Option<u32> {
 impl ProcessNode {
     /// The directory of the process that `name` is the id of.
     pub fn find(name: &[u8]) -> Result<Arc<ProcessNode>> {
-        let pid = number(name).ok_or(Errno::ENOENT)?;
-        source()?.process(pid).ok_or(Errno::ENOENT)?;
+        let id = number(name).ok_or(Errno::ENOENT)?;
+        // A thread's id will do, though no listing has it.
+        let process = source()?.process_of(id).ok_or(Errno::ENOENT)?;
         Ok(Arc::new(ProcessNode {
-            pid,
-            thread: None,
+            pid: process,
+            thread: (process != id).then_some(id),
             kind: Kind::Directory,
         }))
     }

@@ -24,9 +24,10 @@ pub fn stat(process: &ProcessInfo, thread: &ThreadInfo, of_thread: bool) -> Vec<
     let mut out = format!("{} (", thread.tid).into_bytes();
     out.extend_from_slice(&thread.name);
     let rest = format!(
-        ") {state} {parent} {group} {session} 0 -1 4194304 0 0 0 0 {utime} 0 {cutime} 0 20 0 \
-         {threads} 0 {start} {size} {rss} {rss_limit} 0 0 0 0 0 {pending} {blocked} {ignored} \
-         {caught} 0 0 0 17 {cpu} 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+        ") {state} {parent} {group} {session} 0 -1 4194304 0 0 0 0 {utime} 0 {cutime} 0 {priority} \
+         {nice} {threads} 0 {start} {size} {rss} {rss_limit} 0 0 0 0 0 {pending} {blocked} {ignored} \
+         {caught} 0 0 0 17 {cpu} {real_time} \
+         {policy} 0 0 0 0 0 0 0 0 0 0 0\n",
         state = state(process, thread),
         parent = process.parent,
         group = process.group,
@@ -41,6 +42,10 @@ pub fn stat(process: &ProcessInfo, thread: &ThreadInfo, of_thread: bool) -> Vec<
         ignored = process.ignored,
         caught = process.caught,
         cpu = thread.cpu,
+        priority = thread.priority,
+        nice = thread.nice,
+        real_time = thread.real_time_priority,
+        policy = thread.policy,
     );
     out.extend_from_slice(rest.as_bytes());
     out
@@ -98,18 +103,21 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
         'Z' => "Z (zombie)",
         _ => "S (sleeping)",
     };
+    let groups = thread.groups.iter();
+    let groups: Vec<String> = groups.map(|group| format!("{group}")).collect();
     let mut out = b"Name:\t".to_vec();
     out.extend_from_slice(&thread.name);
     let mut text = String::new();
     let _ = write!(
         text,
         "\nUmask:\t{umask:04o}\nState:\t{state}\nTgid:\t{pid}\nNgid:\t0\nPid:\t{tid}\nPPid:\t\
-         {parent}\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{size}\nGroups:\t0 \
+         {parent}\nTracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t{size}\nGroups:\t{groups} \
          \nNStgid:\t{pid}\nNSpid:\t{tid}\nNSpgid:\t{group}\nNSsid:\t{session}\n",
         pid = process.pid,
         tid = thread.tid,
         parent = process.parent,
         size = descriptors.next_power_of_two().max(64),
+        groups = groups.join(" "),
         group = process.group,
         session = process.session,
     );
@@ -137,13 +145,16 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
     let _ = write!(
         text,
         "HugetlbPages:\t       0 kB\nCoreDumping:\t0\nTHP_enabled:\t1\nThreads:\t{threads}\n\
-         SigQ:\t0/{all_signals}\nSigPnd:\t{pending:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t\
+         SigQ:\t{queued}/{all_signals}\nSigPnd:\t{pending:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t\
          {blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t{none:016x}\n\
-         CapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{all:016x}\nCapAmb:\t{none:016x}\n\
-         NoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{cpus:0digits$x}\n\
+         CapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{bounding:016x}\nCapAmb:\t{none:016x}\n\
+         NoNewPrivs:\t{no_new}\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{cpus:0digits$x}\n\
          Cpus_allowed_list:\t{cpu_list}\nMems_allowed:\t1\nMems_allowed_list:\t0\n\
          voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         threads = process.threads,
+        queued = process.queued_signals,
+        bounding = thread.bounding,
+        no_new = u32::from(thread.no_new_privileges),
         pending = thread.pending,
         shared = process.pending,
         blocked = thread.blocked,

@@ -16,6 +16,8 @@ pub trait ProcSource: Sync {
     fn processes(&self) -> Vec<u32>;
     /// Thread ids of a process, ascending.
     fn threads(&self, pid: u32) -> Vec<u32>;
+    /// The process with this id, or the one of the thread with it.
+    fn process_of(&self, id: u32) -> Option<u32>;
     /// A process.
     fn process(&self, pid: u32) -> Option<ProcessInfo>;
     /// A thread of a process.
@@ -66,6 +68,8 @@ pub struct ProcessInfo {
     pub limits: Vec<(u64, u64)>,
     /// How gladly it is killed when memory runs out, -1000 to 1000.
     pub oom_score_adj: i32,
+    /// Signals queued for all its user's processes.
+    pub queued_signals: u64,
     /// Signals pending for the process.
     pub pending: u64,
     /// Signals ignored.
@@ -92,6 +96,20 @@ pub struct ThreadInfo {
     pub allowed_cpus: u64,
     /// The processor it is on, or 0.
     pub cpu: usize,
+    /// Priority, as `stat` has it.
+    pub priority: i32,
+    /// Nice value.
+    pub nice: i32,
+    /// Real-time priority, 0: none.
+    pub real_time_priority: u32,
+    /// Number of the scheduling policy.
+    pub policy: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Bounding set of capabilities.
+    pub bounding: u64,
+    /// Whether exec gives it no privileges.
+    pub no_new_privileges: bool,
 }
 
 /// The system.

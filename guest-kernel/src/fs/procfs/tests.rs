@@ -30,6 +30,9 @@ impl ProcSource for OneProcess {
             Vec::new()
         }
     }
+    fn process_of(&self, id: u32) -> Option<u32> {
+        matches!(id, 7 | 9).then_some(7)
+    }
     fn process(&self, pid: u32) -> Option<ProcessInfo> {
         if pid != 7 {
             return None;
@@ -56,6 +59,7 @@ impl ProcSource for OneProcess {
             auxv: Vec::from([6, 4096, 0, 0]),
             limits: Vec::from([(1, u64::MAX); 16]),
             oom_score_adj: 0,
+            queued_signals: 3,
             pending: 0,
             ignored: 1 << 12,
             caught: 0,
@@ -76,6 +80,13 @@ impl ProcSource for OneProcess {
             blocked: 0,
             allowed_cpus: 1,
             cpu: 0,
+            priority: 25,
+            nice: 5,
+            real_time_priority: 0,
+            policy: 3,
+            groups: Vec::from([4, 20]),
+            bounding: 0x1ff,
+            no_new_privileges: true,
         };
         (pid == 7 && (tid == 7 || tid == 9)).then_some(info)
     }

@@ -24,9 +24,8 @@ fn thread_name(task: &Task) -> Vec<u8> {
 }
 
 fn signals_where(process: &Process, condition: impl Fn(u64) -> bool) -> u64 {
-    let signals = process.signals.lock();
-    let matching = signals
-        .actions
+    let actions = *process.signals.lock().actions.lock();
+    let matching = actions
         .iter()
         .enumerate()
         .filter(|(_, a)| condition(a.handler));
@@ -47,6 +46,13 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
         blocked: 0,
         allowed_cpus: crate::smp::all_cpus(),
         cpu: 0,
+        priority: 20,
+        nice: 0,
+        real_time_priority: 0,
+        policy: 0,
+        groups: Vec::new(),
+        bounding: 0,
+        no_new_privileges: false,
     })
 }
 
@@ -66,6 +72,10 @@ impl ProcSource for ProcessTable {
         let mut ids: Vec<u32> = tasks.iter().map(|task| task.tid()).collect();
         ids.sort_unstable();
         ids
+    }
+
+    fn process_of(&self, id: u32) -> Option<u32> {
+        process::find_by_any(id).map(|process| process.pid())
     }
 
     fn process(&self, pid: u32) -> Option<ProcessInfo> {
@@ -99,6 +109,7 @@ impl ProcSource for ProcessTable {
             auxv: program.auxv,
             limits,
             oom_score_adj: process.oom_score_adj.load(Ordering::Relaxed),
+            queued_signals: crate::task::pending::charged(),
             pending,
             ignored: signals_where(&process, |handler| handler == SIG_IGN),
             caught: signals_where(&process, |handler| handler != SIG_IGN && handler != SIG_DFL),
@@ -121,6 +132,8 @@ impl ProcSource for ProcessTable {
             RunState::Dead => 'Z',
         };
         let cpu_ns = sched::cpu_time_ns(&task);
+        let policy = task.policy.lock().clone();
+        let attributes = task.attributes.lock().clone();
         Some(ThreadInfo {
             tid,
             name: thread_name(&task),
@@ -130,6 +143,13 @@ impl ProcSource for ProcessTable {
             blocked,
             allowed_cpus: task.affinity() & crate::smp::all_cpus(),
             cpu: task.cpu().unwrap_or(0),
+            priority: policy.shown_priority(),
+            nice: policy.nice,
+            real_time_priority: policy.priority,
+            policy: policy.class,
+            groups: attributes.groups.to_vec(),
+            bounding: attributes.bounding,
+            no_new_privileges: attributes.no_new_privileges,
         })
     }
 
