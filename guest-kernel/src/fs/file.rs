@@ -258,15 +258,20 @@ impl OpenFile {
     }
 
     /// pwrite(2): as on Linux, O_APPEND wins over the offset.
-    pub fn pwrite(&self, src: &mut Source<'_>, mut offset: u64) -> Result<usize> {
+    pub fn pwrite(&self, src: &mut Source<'_>, offset: u64) -> Result<usize> {
+        match self.flags().contains(OpenFlags::APPEND) {
+            true => self.pwrite_here(src, self.file.metadata()?.size),
+            false => self.pwrite_here(src, offset),
+        }
+    }
+
+    /// As [`OpenFile::pwrite`], at the offset in any case (RWF_NOAPPEND).
+    pub fn pwrite_here(&self, src: &mut Source<'_>, offset: u64) -> Result<usize> {
         if !self.flags().writable() {
             return Err(Errno::EBADF);
         }
         if !self.file.seekable() {
             return Err(Errno::ESPIPE);
-        }
-        if self.flags().contains(OpenFlags::APPEND) {
-            offset = self.file.metadata()?.size;
         }
         let n = self.file.write_at(src, offset)?;
         self.notify(mask::MODIFY);

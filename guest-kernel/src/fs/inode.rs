@@ -150,6 +150,15 @@ impl Mode {
         Mode(self.0 & !(umask.0 & 0o777))
     }
 
+    /// What chown leaves of it on anything but a directory: no set-user-id, and no set-group-id
+    /// where that bit means what it says, which is where the group may execute.
+    pub const fn after_chown(self) -> Self {
+        match self.0 & 0o010 {
+            0 => Mode(self.0 & !0o4000),
+            _ => Mode(self.0 & !0o6000),
+        }
+    }
+
     /// Whether anybody may execute.
     pub const fn executable(self) -> bool {
         self.0 & 0o111 != 0

@@ -258,6 +258,36 @@ impl PipeEnd {
         Ok(bytes)
     }
 
+    /// Takes off `bytes` that were copied by [`PipeEnd::peek`].
+    pub fn consume(&self, mut bytes: usize) {
+        let now_room = {
+            let mut state = self.pipe.state.lock();
+            let was_full = state.full();
+            while let Some(buffer) = state.buffers.front_mut() {
+                let taken = buffer.unread().len().min(bytes);
+                buffer.start += taken;
+                bytes -= taken;
+                if !buffer.unread().is_empty() {
+                    break;
+                }
+                state.buffers.pop_front();
+            }
+            was_full && !state.full()
+        };
+        if now_room {
+            self.pipe.queue.wake(WRITABLE);
+        }
+    }
+
+    /// Bytes that fit whatever was written last; EPIPE when nobody reads.
+    pub fn room(&self) -> Result<usize> {
+        let state = self.pipe.state.lock();
+        match state.readers {
+            0 => Err(Errno::EPIPE),
+            _ => Ok(state.limit.saturating_sub(state.buffers.len()) * PIPE_BUF),
+        }
+    }
+
     /// Copies out what fits. Each buffer is taken off the pipe while it is copied, and what was
     /// not put (short destination, fault) goes back.
     fn read_buffers(&self, dst: &mut Destination<'_>) -> Result<usize> {

@@ -32,6 +32,14 @@ pub trait FileMapping: Send + Sync {
     /// without memory.
     fn page(&self, index: u64) -> Result<FilePage>;
 
+    /// A shared mapping through a descriptor that can write begins, and lasts as long as this
+    /// handle; `writes`: it is writable from the start. Whether it may become writable later. EPERM
+    /// if the file is sealed against such a mapping.
+    fn begin_shared(&self, writes: bool) -> Result<bool> {
+        let _ = writes;
+        Ok(true)
+    }
+
     /// When the whole file lies contiguous in an image: guest-physical address of its first byte
     /// (page-aligned) and its length in bytes.
     fn image_run(&self) -> Option<(u64, u64)>;

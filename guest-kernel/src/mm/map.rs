@@ -236,7 +236,9 @@ fn classify(request: &MapRequest) -> Result<(VmaFlags, Backing)> {
     if !map.readable || shared && request.prot.contains(Prot::WRITE) && !map.writable {
         return Err(Errno::EACCES);
     }
-    flags.set(VmaFlags::NEVER_WRITE, shared && !map.writable);
+    let writes = request.prot.contains(Prot::WRITE);
+    let may_write = shared && map.writable && map.file.begin_shared(writes)?;
+    flags.set(VmaFlags::NEVER_WRITE, shared && !may_write);
     Ok((
         flags,
         Backing::File {

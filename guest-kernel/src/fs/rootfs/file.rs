@@ -12,6 +12,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Seals of a file (`fcntl(2)`, F_ADD_SEALS).
 pub mod seal {
@@ -25,8 +26,12 @@ pub mod seal {
     pub const WRITE: u32 = 0x8;
     /// The content can't be changed by new means (existing writable mappings stay).
     pub const FUTURE_WRITE: u32 = 0x10;
+    /// The execute bits can't change.
+    pub const EXEC: u32 = 0x20;
     /// All that can be set.
-    pub const ALL: u32 = 0x1f;
+    pub const ALL: u32 = 0x3f;
+    /// Either of the two that keep programs from writing.
+    pub const NO_WRITES: u32 = WRITE | FUTURE_WRITE;
 }
 
 /// Copied at a time between a program and pages.
@@ -67,15 +72,16 @@ impl RegularFile {
         }
     }
 
-    /// A new file without a name (memfd_create), shown as `path`; `sealable`: seals can be added.
-    pub fn unnamed(node: Arc<dyn Inode>, path: &[u8], sealable: bool) -> Result<Self> {
+    /// A new file without a name (memfd_create), shown as `path`; `seals`: those it has at first,
+    /// to which others can be added.
+    pub fn unnamed(node: Arc<dyn Inode>, path: &[u8], seals: Option<u32>) -> Result<Self> {
         let node = node
             .into_any()
             .downcast::<Node>()
             .map_err(|_| Errno::EINVAL)?;
-        if sealable {
+        if let Some(initial) = seals {
             node.with_data(|_, seals| {
-                *seals = 0;
+                *seals = initial;
                 Ok(())
             })?;
         }
@@ -87,17 +93,27 @@ impl RegularFile {
         self.node.with_data(|_, seals| Ok(*seals))
     }
 
-    /// F_ADD_SEALS.
+    /// F_ADD_SEALS. EBUSY: shared mappings could still write what is to be sealed.
     pub fn add_seals(&self, added: u32) -> Result<()> {
-        if added & !seal::ALL != 0 {
-            return Err(Errno::EINVAL);
-        }
         if !self.writable {
             return Err(Errno::EPERM);
         }
+        if added & !seal::ALL != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let executable = self.node.metadata()?.mode.executable();
         self.node.with_data(|_, seals| {
             if *seals & seal::SEAL != 0 {
                 return Err(Errno::EPERM);
+            }
+            // What stays executable must not be writable either (memfd_add_seals).
+            let added = match added & seal::EXEC != 0 && executable {
+                true => added | seal::SHRINK | seal::GROW | seal::NO_WRITES,
+                false => added,
+            };
+            let newly = added & !*seals;
+            if newly & seal::WRITE != 0 && self.node.has_writable_mappings() {
+                return Err(Errno::EBUSY);
             }
             *seals |= added;
             Ok(())
@@ -122,16 +138,14 @@ impl RegularFile {
             .ok_or(Errno::EFBIG)?;
         let node = &self.node;
         node.change_data(|data, seals| {
-            let grows = match how {
+            let (beyond, grows) = match how {
                 Allocate::Reserve { keep_size } | Allocate::Zero { keep_size } => {
-                    !keep_size && end > data.size()
+                    (end > data.size(), !keep_size && end > data.size())
                 }
-                Allocate::PunchHole => false,
+                Allocate::PunchHole => (false, false),
             };
             let writes = !matches!(how, Allocate::Reserve { .. });
-            if grows && seals & seal::GROW != 0
-                || writes && seals & (seal::WRITE | seal::FUTURE_WRITE) != 0
-            {
+            if beyond && seals & seal::GROW != 0 || writes && seals & seal::NO_WRITES != 0 {
                 return Err(Errno::EPERM);
             }
             if grows {
@@ -149,7 +163,7 @@ impl RegularFile {
     fn store(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let node = &self.node;
         node.change_data(|data, seals| {
-            if seals & (seal::WRITE | seal::FUTURE_WRITE) != 0 {
+            if seals & seal::NO_WRITES != 0 {
                 return Err(Errno::EPERM);
             }
             if seals & seal::GROW != 0 && offset + bytes.len() as u64 > data.size() {
@@ -255,6 +269,7 @@ impl File for RegularFile {
             node: self.node.clone(),
             writable: self.writable,
             path: self.path.clone(),
+            counted: AtomicBool::new(false),
         }))
     }
 
@@ -273,6 +288,16 @@ struct Mapping {
     node: Arc<Node>,
     writable: bool,
     path: Box<[u8]>,
+    /// Whether it is among its node's writable mappings.
+    counted: AtomicBool,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.counted.load(Ordering::Relaxed) {
+            self.node.writable_mapping_ends();
+        }
+    }
 }
 
 impl FileMapping for Mapping {
@@ -284,6 +309,21 @@ impl FileMapping for Mapping {
             self.node.keep_changed();
         }
         Ok(page)
+    }
+
+    fn begin_shared(&self, writes: bool) -> Result<bool> {
+        let sealed = self
+            .node
+            .with_data(|_, seals| Ok(*seals & seal::NO_WRITES != 0))?;
+        match (sealed, writes) {
+            (true, true) => return Err(Errno::EPERM),
+            (true, false) => return Ok(false),
+            (false, _) => {}
+        }
+        if !self.counted.swap(true, Ordering::Relaxed) {
+            self.node.writable_mapping_begins();
+        }
+        Ok(true)
     }
 
     fn image_run(&self) -> Option<(u64, u64)> {

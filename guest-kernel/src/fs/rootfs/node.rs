@@ -20,6 +20,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where a directory is: its parent and its name there.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct Node {
     lower: Option<Box<erofs::Node>>,
     attachment: Option<Box<Attachment>>,
     state: Lock<State>,
+    /// Shared mappings that write it, or may come to.
+    writable_mappings: AtomicUsize,
 }
 
 fn attachment_for(kind: FileKind) -> Option<Box<Attachment>> {
@@ -118,6 +121,7 @@ impl Node {
             lower: None,
             attachment: attachment_for(new.kind),
             state: Lock::new(Rank::Inode, state),
+            writable_mappings: AtomicUsize::new(0),
         })
     }
 
@@ -153,6 +157,7 @@ impl Node {
             attachment: attachment_for(lower.kind),
             lower: Some(Box::new(lower)),
             state: Lock::new(Rank::Inode, state),
+            writable_mappings: AtomicUsize::new(0),
         }))
     }
 
@@ -220,6 +225,21 @@ impl Node {
             Content::File { data, seals } => look(data, seals),
             _ => Err(Errno::EINVAL),
         }
+    }
+
+    /// A shared mapping begins that writes it or may come to.
+    pub(super) fn writable_mapping_begins(&self) {
+        self.writable_mappings.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of those is gone.
+    pub(super) fn writable_mapping_ends(&self) {
+        self.writable_mappings.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_writable_mappings(&self) -> bool {
+        self.writable_mappings.load(Ordering::Relaxed) > 0
     }
 
     /// Changes the number of names; at 0 the node goes with its last user.
@@ -297,14 +317,14 @@ impl Inode for Node {
     fn set_attributes(self: Arc<Self>, change: &SetAttributes) -> Result<()> {
         {
             let mut state = self.state.lock();
-            if change.uid.is_some() || change.gid.is_some() {
-                // chown(2): set-user-id and set-group-id go, except on directories.
-                if self.kind != FileKind::Directory {
-                    state.mode = Mode::new(state.mode.bits() & !0o6000);
-                }
-                state.uid = change.uid.unwrap_or(state.uid);
-                state.gid = change.gid.unwrap_or(state.gid);
+            if let (Content::File { seals, .. }, Some(mode)) = (&state.content, change.mode)
+                && seals & super::seal::EXEC != 0
+                && (mode.bits() ^ state.mode.bits()) & 0o111 != 0
+            {
+                return Err(Errno::EPERM);
             }
+            state.uid = change.uid.unwrap_or(state.uid);
+            state.gid = change.gid.unwrap_or(state.gid);
             state.mode = change.mode.unwrap_or(state.mode);
             state.atime = change.atime.unwrap_or(state.atime);
             state.mtime = change.mtime.unwrap_or(state.mtime);

@@ -347,7 +347,7 @@ fn a_set_group_id_directory_hands_its_group_down() {
 #[test]
 fn seals_hold() {
     let tree = Tree::nameless(8);
-    let file = RegularFile::unnamed(tree.unnamed_file(NEW_FILE), b"/memfd:x", true).unwrap();
+    let file = RegularFile::unnamed(tree.unnamed_file(NEW_FILE), b"/memfd:x", Some(0)).unwrap();
     file.write_at(&mut Source::kernel(b"hello"), 0).unwrap();
     file.add_seals(seal::GROW | seal::SHRINK).unwrap();
     let inode = file.inode().unwrap();
@@ -364,7 +364,7 @@ fn seals_hold() {
         Err(Errno::EPERM)
     );
     assert_eq!(file.add_seals(seal::FUTURE_WRITE), Err(Errno::EPERM));
-    let plain = RegularFile::unnamed(tree.unnamed_file(NEW_FILE), b"/memfd:y", false).unwrap();
+    let plain = RegularFile::unnamed(tree.unnamed_file(NEW_FILE), b"/memfd:y", None).unwrap();
     assert_eq!(plain.add_seals(seal::WRITE), Err(Errno::EPERM));
 }
 
@@ -373,7 +373,7 @@ fn holes_are_found_and_punched() {
     let root = empty();
     let inode = make(&root, "f", FileKind::Regular).unwrap();
     write(&inode, 8192, b"data").unwrap();
-    let file = RegularFile::unnamed(inode.clone(), b"/f", false).unwrap();
+    let file = RegularFile::unnamed(inode.clone(), b"/f", None).unwrap();
     assert_eq!(file.seek_data(0, true), Ok(8192));
     assert_eq!(file.seek_data(0, false), Ok(0));
     assert_eq!(file.seek_data(8193, false), Ok(8196));
@@ -390,7 +390,7 @@ fn holes_are_found_and_punched() {
 fn holes_punched_over_the_image_are_zero() {
     let root = over_image();
     let inode = at(&root, "a").unwrap();
-    let file = RegularFile::unnamed(inode.clone(), b"/a", false).unwrap();
+    let file = RegularFile::unnamed(inode.clone(), b"/a", None).unwrap();
     file.allocate(Allocate::PunchHole, 100, 5000).unwrap();
     let mut expected = pattern(10_000);
     expected[100..5100].fill(0);

@@ -93,7 +93,11 @@ fn set_owner(target: &Target, uid: u32, gid: u32) -> Result<u64> {
     // -1: as it is.
     let given = |id: u32| (id != u32::MAX).then_some(id);
     let (uid, gid) = (given(uid), given(gid));
+    let metadata = target.metadata()?;
+    let kept = metadata.mode.after_chown();
+    let mode = (metadata.kind != FileKind::Directory && kept != metadata.mode).then_some(kept);
     target.set_attributes(&SetAttributes {
+        mode,
         uid,
         gid,
         ..SetAttributes::default()

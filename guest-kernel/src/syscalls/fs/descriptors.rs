@@ -163,9 +163,6 @@ fn described_lock(
     by_file: bool,
 ) -> Result<(FileLock, u16)> {
     let (kind, whence) = (description[0] as u16, (description[0] >> 16) as u16);
-    if kind > lock_type::UNLOCK || by_file && description[3] as u32 != 0 {
-        return Err(Errno::EINVAL);
-    }
     let base = match whence {
         0 => 0,
         1 => *file.offset(),
@@ -177,22 +174,23 @@ fn described_lock(
         .ok()
         .and_then(|base| base.checked_add(description[1] as i64))
         .ok_or(Errno::EOVERFLOW)?;
+    let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
     // A negative length means the bytes before the start.
     let (start, end) = match length {
-        0 => (start, None),
-        1.. => (
-            start,
-            Some(start.checked_add(length - 1).ok_or(Errno::EOVERFLOW)?),
-        ),
+        0 => (start, locks::TO_END),
+        1.. => {
+            let end = start.checked_add_signed(length - 1);
+            let end = end.filter(|end| *end <= locks::TO_END);
+            (start, end.ok_or(Errno::EOVERFLOW)?)
+        }
         _ => (
-            start.checked_add(length).ok_or(Errno::EINVAL)?,
-            Some(start - 1),
+            start.checked_add_signed(length).ok_or(Errno::EINVAL)?,
+            start.checked_sub(1).ok_or(Errno::EINVAL)?,
         ),
     };
-    let start = u64::try_from(start).map_err(|_| Errno::EINVAL)?;
-    let end = end
-        .map_or(Ok(u64::MAX), u64::try_from)
-        .map_err(|_| Errno::EINVAL)?;
+    if kind > lock_type::UNLOCK {
+        return Err(Errno::EINVAL);
+    }
     let (owner, pid) = match by_file {
         true => (file.lock_owner(), 0),
         false => (Owner::Table(ctx.files().lock().id()), ctx.process().pid()),
@@ -217,11 +215,20 @@ fn locked_inode(file: &OpenFile) -> Result<InodeId> {
 
 fn get_lock(ctx: &Ctx, file: &OpenFile, at: UserPtr<Flock>, by_file: bool) -> Result<u64> {
     let mut description = ctx.read(at)?;
-    let (wanted, kind) = described_lock(ctx, file, &description, by_file)?;
-    if kind == lock_type::UNLOCK {
+    // An open file may ask for its own locks by F_UNLCK.
+    if !by_file && description[0] as u16 >= lock_type::UNLOCK {
         return Err(Errno::EINVAL);
     }
-    match locks::conflicting(locked_inode(file)?, &wanted) {
+    let (wanted, kind) = described_lock(ctx, file, &description, by_file)?;
+    if by_file && description[3] as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let inode = locked_inode(file)?;
+    let found = match kind {
+        lock_type::UNLOCK => locks::own(inode, &wanted),
+        _ => locks::conflicting(inode, &wanted),
+    };
+    match found {
         None => {
             description[0] = description[0] & !0xffff | u64::from(lock_type::UNLOCK);
         }
@@ -231,7 +238,7 @@ fn get_lock(ctx: &Ctx, file: &OpenFile, at: UserPtr<Flock>, by_file: bool) -> Re
             } else {
                 lock_type::READ
             };
-            let length = if held.end == u64::MAX {
+            let length = if held.end == locks::TO_END {
                 0
             } else {
                 held.end - held.start + 1
@@ -252,28 +259,36 @@ fn set_lock(
     by_file: bool,
     wait: bool,
 ) -> Result<u64> {
-    let (wanted, kind) = described_lock(ctx, file, &ctx.read(at)?, by_file)?;
-    let inode = locked_inode(file)?;
-    match kind {
-        lock_type::READ if !file.flags().readable() => Err(Errno::EBADF),
-        lock_type::WRITE if !file.flags().writable() => Err(Errno::EBADF),
-        lock_type::UNLOCK => {
-            locks::release(inode, &wanted);
-            Ok(0)
-        }
-        _ => acquire(ctx, inode, wanted, wait),
+    let description = ctx.read(at)?;
+    let (wanted, kind) = described_lock(ctx, file, &description, by_file)?;
+    let allowed = match kind {
+        lock_type::READ => file.flags().readable(),
+        lock_type::WRITE => file.flags().writable(),
+        _ => true,
+    };
+    if !allowed {
+        return Err(Errno::EBADF);
     }
+    if by_file && description[3] as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let inode = locked_inode(file)?;
+    if kind == lock_type::UNLOCK {
+        locks::release(inode, &wanted);
+        return Ok(0);
+    }
+    acquire(ctx, inode, wanted, wait)
 }
 
 fn acquire(ctx: &Ctx, inode: InodeId, wanted: FileLock, wait: bool) -> Result<u64> {
-    let attempt = || locks::acquire(inode, wanted).map(|()| 0);
-    ctx.retry(
-        Some(locks::queue()),
-        PollEvents::all(),
-        !wait,
-        None,
-        attempt,
-    )
+    if !wait {
+        return locks::acquire(inode, wanted).map(|()| 0);
+    }
+    let attempt = || locks::acquire_or_wait(inode, wanted).map(|()| 0);
+    let queue = Some(locks::queue());
+    let taken = ctx.retry(queue, PollEvents::all(), false, None, attempt);
+    locks::stop_waiting(inode, wanted);
+    taken
 }
 
 /// `flock(2)`.
@@ -300,7 +315,7 @@ pub fn flock(ctx: &Ctx, fd: Fd, operation: i32) -> Result<u64> {
         kind: Kind::Whole,
         exclusive: false,
         start: 0,
-        end: u64::MAX,
+        end: locks::TO_END,
         pid: ctx.process().pid(),
     };
     match operation & !NONBLOCK {

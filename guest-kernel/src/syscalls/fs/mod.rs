@@ -33,7 +33,7 @@ pub use watch::*;
 pub use xattr::*;
 
 use crate::errno::{Errno, Result};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::{File, OpenFile, OpenFlags};
 use crate::fs::inode::{FileKind, Inode, InodeId, Metadata, SetAttributes};
 use crate::fs::inotify::{self, mask};
 use crate::fs::path::{self, Context, End, Entry, Follow, Found};
@@ -56,6 +56,16 @@ mod at {
 /// The open file of a descriptor.
 pub fn open_file(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>> {
     ctx.files().lock().get(fd.0)
+}
+
+/// The open file of a descriptor that O_PATH did not open: that stands for a place, and most calls
+/// answer EBADF before they look at anything else.
+pub fn usable_file(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>> {
+    let file = open_file(ctx, fd)?;
+    match file.flags().contains(OpenFlags::PATH) {
+        true => Err(Errno::EBADF),
+        false => Ok(file),
+    }
 }
 
 /// Where resolution of a path of a call begins.

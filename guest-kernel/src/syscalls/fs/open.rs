@@ -7,7 +7,7 @@ use crate::fs::file::{File, OpenFile, OpenFlags};
 use crate::fs::inode::{FileKind, Inode, InodeId, Mode, NewInode};
 use crate::fs::locks;
 use crate::fs::path::{self, End, Entry, Follow, Found, entry_path};
-use crate::fs::rootfs::{RegularFile, Tree};
+use crate::fs::rootfs::{RegularFile, Tree, seal};
 use crate::ipc::pipe::PipeEnd;
 use crate::sync::{Lock, Rank};
 use crate::syscalls::args::{DirFd, Fd, Flags, ModeArg, UserAddr, UserCStr, UserPtr};
@@ -341,8 +341,12 @@ pub fn memfd_create(ctx: &Ctx, name: UserCStr, flags: Flags) -> Result<u64> {
     let mut path = b"/memfd:".to_vec();
     path.extend_from_slice(&name);
     path.extend_from_slice(b" (deleted)");
-    let sealable = noexec || flags.0 & ALLOW_SEALING != 0;
-    let file = Arc::new(RegularFile::unnamed(node, &path, sealable)?);
+    let seals = match (noexec, flags.0 & ALLOW_SEALING) {
+        (true, _) => Some(seal::EXEC),
+        (false, 0) => None,
+        (false, _) => Some(0),
+    };
+    let file = Arc::new(RegularFile::unnamed(node, &path, seals)?);
     let open = OpenFile::new(file, OpenFlags::RDWR | OpenFlags::LARGEFILE, path);
     let fd = ctx.files().lock().insert(open, flags.0 & CLOEXEC != 0)?;
     Ok(fd as u64)

@@ -1,22 +1,57 @@
-//! splice, tee, vmsplice: between a pipe and another file, pipe, or memory. Bytes are copied, not moved: pages of programs and files
-//! are never shared with pipes here.
+//! splice, tee, vmsplice: between a pipe and another file, pipe, or memory. Bytes are copied, not
+//! moved: pages of programs and files are never shared with pipes here.
 
 use super::copy::Position;
-use super::transfer::{Wait, read_bytes, read_iovecs, transfer_ranges, write_bytes};
+use super::transfer::{SIGPIPE, Wait, read_bytes, read_iovecs, read_pipe, write_bytes, write_pipe};
 use crate::errno::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
+use crate::fs::inode::FileKind;
 use crate::io::MAX_TRANSFER;
 use crate::ipc::pipe::PipeEnd;
 use crate::syscalls::args::{Fd, Flags, UserAddr, UserPtr};
-use crate::syscalls::fs::open_file;
+use crate::syscalls::fs::{open_file, usable_file};
 use crate::task::Ctx;
 use crate::wait::PollEvents;
-use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Copied at a time: what a pipe takes in one piece.
 const CHUNK: usize = 4096;
 const NONBLOCK: u32 = 2;
 const KNOWN_FLAGS: u32 = 0xf;
+
+/// What a splice waits for before its first byte; after that it takes what there is.
+#[derive(Clone, Copy)]
+pub(super) struct Waits {
+    /// Something to read.
+    pub data: bool,
+    /// Room to write it.
+    pub room: bool,
+}
+
+/// How one piece of a splice went.
+enum Step {
+    Moved(usize),
+    End,
+    NoData,
+    NoRoom,
+}
+
+fn pipe(file: &OpenFile) -> Option<&PipeEnd> {
+    file.downcast()
+}
+
+fn is_nonblocking(file: &OpenFile) -> bool {
+    file.flags().contains(OpenFlags::NONBLOCK)
+}
+
+/// Files that splice can't read from or write to: directories, and what has records of its own
+/// (epoll, eventfd, timerfd, signalfd, inotify).
+pub(super) fn check_spliceable(file: &OpenFile) -> Result<()> {
+    match file.file().metadata()?.kind {
+        FileKind::Directory | FileKind::Anonymous => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
 
 /// `splice(2)`.
 pub fn splice(
@@ -31,12 +66,12 @@ pub fn splice(
     if count == 0 {
         return Ok(0);
     }
-    if flags.0 & !KNOWN_FLAGS != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let (input, output) = (open_file(ctx, input)?, open_file(ctx, output)?);
-    let is_pipe = |file: &OpenFile| file.downcast::<PipeEnd>().is_some();
-    if is_pipe(&input) && !input_offset.is_null() || is_pipe(&output) && !output_offset.is_null() {
+    only_known(flags)?;
+    let (input, output) = (usable_file(ctx, input)?, usable_file(ctx, output)?);
+    let (from_pipe, to_pipe) = (pipe(&input), pipe(&output));
+    if from_pipe.is_some() && !input_offset.is_null()
+        || to_pipe.is_some() && !output_offset.is_null()
+    {
         return Err(Errno::ESPIPE);
     }
     let mut from = Position::read(ctx, input_offset)?;
@@ -44,153 +79,190 @@ pub fn splice(
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF);
     }
-    if !is_pipe(&input) && !is_pipe(&output)
-        || Arc::ptr_eq(&input, &output)
-        || !is_pipe(&output) && output.flags().contains(OpenFlags::APPEND)
-    {
-        return Err(Errno::EINVAL);
-    }
+    let nonblocking = flags.0 & NONBLOCK != 0;
+    let waits = match (from_pipe, to_pipe) {
+        (None, None) => return Err(Errno::EINVAL),
+        (Some(from), Some(to)) if from.same_pipe(to) => return Err(Errno::EINVAL),
+        (Some(_), Some(_)) => {
+            let wait = !nonblocking && !is_nonblocking(&input) && !is_nonblocking(&output);
+            Waits {
+                data: wait,
+                room: wait,
+            }
+        }
+        (Some(_), None) => {
+            if !output_offset.is_null() && !output.file().seekable()
+                || output.flags().contains(OpenFlags::APPEND)
+            {
+                return Err(Errno::EINVAL);
+            }
+            to.check()?;
+            check_spliceable(&output)?;
+            Waits {
+                data: !nonblocking && !is_nonblocking(&input),
+                room: !nonblocking && !is_nonblocking(&output),
+            }
+        }
+        (None, Some(_)) => {
+            if !input_offset.is_null() && !input.file().seekable() {
+                return Err(Errno::EINVAL);
+            }
+            from.check()?;
+            check_spliceable(&input)?;
+            Waits {
+                data: !nonblocking && !is_nonblocking(&input),
+                room: !nonblocking && !is_nonblocking(&output),
+            }
+        }
+    };
     let count = (count as u64).min(MAX_TRANSFER);
-    let wait = match flags.0 & NONBLOCK {
-        0 => Wait::AsOpened,
-        _ => Wait::Never,
-    };
-    let done = match input.file().seekable() {
-        true => from_positions(ctx, &input, &mut from, &output, count, wait)?,
-        false => from_stream(ctx, &input, &output, &mut to, count, wait)?,
-    };
+    let done = transfer(ctx, (&input, &mut from), (&output, &mut to), count, waits)?;
     from.write_back(ctx)?;
     to.write_back(ctx)?;
     Ok(done)
 }
 
-/// From a file with positions into a pipe, until that is full: what the pipe did not take has not
-/// been read either.
-fn from_positions(
+/// Moves up to `count` bytes: waits, if at all, for the first ones only.
+pub(super) fn transfer(
     ctx: &Ctx,
-    input: &OpenFile,
-    from: &mut Position,
-    output: &OpenFile,
+    (input, from): (&OpenFile, &mut Position),
+    (output, to): (&OpenFile, &mut Position),
     count: u64,
-    wait: Wait,
+    waits: Waits,
 ) -> Result<u64> {
-    let mut buffer = [0; CHUNK];
+    let queues: Vec<_> = [input, output]
+        .into_iter()
+        .filter_map(|file| file.file().wait_queue())
+        .map(|queue| (queue, PollEvents::all()))
+        .collect();
+    let deadline = input.file().deadlines()[0].or(output.file().deadlines()[1]);
     let mut done = 0;
     while done < count {
-        let want = CHUNK.min((count - done) as usize);
-        let at = Some(from.current(input));
-        let read = read_bytes(ctx, input, &mut buffer[..want], at, wait)?;
-        // Only for the first bytes is room waited for.
-        let wait = if done == 0 { wait } else { Wait::Never };
-        match write_bytes(ctx, output, &buffer[..read], None, wait) {
-            Ok(0) => break,
-            Ok(written) => {
-                from.advance(input, written as u64);
-                done += written as u64;
-            }
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-/// From a pipe or socket, as long as there is something. What was read must be written, so when
-/// the output has no room for it after all, that is waited for.
-fn from_stream(
-    ctx: &Ctx,
-    input: &OpenFile,
-    output: &OpenFile,
-    to: &mut Position,
-    count: u64,
-    wait: Wait,
-) -> Result<u64> {
-    let mut buffer = [0; CHUNK];
-    let mut done = 0;
-    while done < count {
-        let nonblocking = wait == Wait::Never || output.flags().contains(OpenFlags::NONBLOCK);
-        if nonblocking
-            && !output
-                .file()
-                .poll()
-                .intersects(PollEvents::OUT | PollEvents::ERR)
-        {
-            return if done > 0 {
-                Ok(done)
-            } else {
-                Err(Errno::EAGAIN)
-            };
-        }
-        let want = CHUNK.min((count - done) as usize);
-        let wait = if done == 0 { wait } else { Wait::Never };
-        let read = match read_bytes(ctx, input, &mut buffer[..want], None, wait) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(_) if done > 0 => break,
-            Err(error) => return Err(error),
+        let first = done == 0;
+        let attempt = || match step(ctx, (input, from), (output, to), count - done)? {
+            Step::Moved(bytes) => Ok(Some(bytes as u64)),
+            Step::End => Ok(Some(0)),
+            Step::NoData if first && waits.data => Ok(None),
+            Step::NoRoom if first && waits.room => Ok(None),
+            Step::NoData | Step::NoRoom => Err(Errno::EAGAIN),
         };
-        let written = write_bytes(ctx, output, &buffer[..read], to.value, Wait::Always)?;
-        if let Some(value) = &mut to.value {
-            *value += written as u64;
-        }
-        done += written as u64;
-        if written < read {
-            break;
+        match ctx.block(&queues, deadline, attempt) {
+            Ok(0) => break,
+            Ok(bytes) => done += bytes,
+            Err(_) if done > 0 => break,
+            Err(Errno::ETIMEDOUT) => return Err(Errno::EAGAIN),
+            Err(error) => return Err(error),
         }
     }
     Ok(done)
 }
 
-fn wait_unless_nonblock(flags: Flags) -> Result<Wait> {
-    match flags.0 {
-        flags if flags & !KNOWN_FLAGS != 0 => Err(Errno::EINVAL),
-        flags if flags & NONBLOCK != 0 => Ok(Wait::Never),
-        _ => Ok(Wait::AsOpened),
+/// Moves one piece without waiting. What is taken from the input finds room in the output: a pipe
+/// as input keeps what was not written, a pipe as output is asked for its room first.
+fn step(
+    ctx: &Ctx,
+    (input, from): (&OpenFile, &mut Position),
+    (output, to): (&OpenFile, &mut Position),
+    most: u64,
+) -> Result<Step> {
+    let mut most = CHUNK.min(usize::try_from(most).unwrap_or(CHUNK));
+    if let Some(pipe) = pipe(output) {
+        let room = pipe.room().inspect_err(|_| ctx.send_signal_self(SIGPIPE))?;
+        most = most.min(room);
+        if most == 0 {
+            return Ok(Step::NoRoom);
+        }
+    }
+    let mut buffer = [0; CHUNK];
+    let mut peeked = Vec::new();
+    let source = pipe(input);
+    let read = match source {
+        Some(pipe) => pipe.peek(most).map(|bytes| {
+            peeked = bytes;
+            &peeked[..]
+        }),
+        None => {
+            let seekable = input.file().seekable();
+            let at = seekable.then(|| from.current(input));
+            read_bytes(ctx, input, &mut buffer[..most], at, Wait::Never).map(|n| &buffer[..n])
+        }
+    };
+    let bytes = match read {
+        Ok([]) => return Ok(Step::End),
+        Ok(bytes) => bytes,
+        Err(Errno::EAGAIN) => return Ok(Step::NoData),
+        Err(error) => return Err(error),
+    };
+    let written = match write_bytes(ctx, output, bytes, to.value(), Wait::Never) {
+        Ok(written) => written,
+        Err(Errno::EAGAIN) => return Ok(Step::NoRoom),
+        Err(error) => return Err(error),
+    };
+    match source {
+        Some(pipe) => pipe.consume(written),
+        None if input.file().seekable() => from.advance(input, written as u64),
+        None => {}
+    }
+    to.advance_own(written as u64);
+    Ok(Step::Moved(written))
+}
+
+fn only_known(flags: Flags) -> Result<()> {
+    match flags.0 & !KNOWN_FLAGS {
+        0 => Ok(()),
+        _ => Err(Errno::EINVAL),
     }
 }
 
 /// `tee(2)`: what waits in one pipe goes into another too, and stays.
 pub fn tee(ctx: &Ctx, input: Fd, output: Fd, count: usize, flags: Flags) -> Result<u64> {
-    let wait = wait_unless_nonblock(flags)?;
+    only_known(flags)?;
     if count == 0 {
         return Ok(0);
     }
-    let (input, output) = (open_file(ctx, input)?, open_file(ctx, output)?);
+    let (input, output) = (usable_file(ctx, input)?, usable_file(ctx, output)?);
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF);
     }
-    let (Some(from), Some(to)) = (input.downcast::<PipeEnd>(), output.downcast::<PipeEnd>()) else {
+    let (Some(from), Some(to)) = (pipe(&input), pipe(&output)) else {
         return Err(Errno::EINVAL);
     };
     if from.same_pipe(to) {
         return Err(Errno::EINVAL);
     }
-    let nonblocking = wait == Wait::Never || input.flags().contains(OpenFlags::NONBLOCK);
-    let queue = input.file().wait_queue();
+    let wait = flags.0 & NONBLOCK == 0 && !is_nonblocking(&input) && !is_nonblocking(&output);
     let most = (count as u64).min(MAX_TRANSFER) as usize;
-    let bytes = ctx.retry(queue, PollEvents::IN, nonblocking, None, || from.peek(most))?;
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    // For what there is now: the rest of a full output is not waited for.
-    let first = bytes.len().min(CHUNK);
-    let mut done = write_bytes(ctx, &output, &bytes[..first], None, wait)?;
-    while done < bytes.len() {
-        match write_bytes(ctx, &output, &bytes[done..], None, Wait::Never) {
-            Ok(0) | Err(_) => break,
-            Ok(written) => done += written,
+    let queues: Vec<_> = [&input, &output]
+        .into_iter()
+        .filter_map(|file| file.file().wait_queue())
+        .map(|queue| (queue, PollEvents::all()))
+        .collect();
+    // Waits for data, then for room; copies what both sides have then.
+    let attempt = || {
+        let wait_or = |error| if wait { Ok(None) } else { Err(error) };
+        let bytes = match from.peek(most) {
+            Ok(bytes) if bytes.is_empty() => return Ok(Some(0)),
+            Ok(bytes) => bytes,
+            Err(Errno::EAGAIN) => return wait_or(Errno::EAGAIN),
+            Err(error) => return Err(error),
+        };
+        match write_bytes(ctx, &output, &bytes, None, Wait::Never) {
+            Ok(written) => Ok(Some(written as u64)),
+            Err(Errno::EAGAIN) => wait_or(Errno::EAGAIN),
+            Err(error) => Err(error),
         }
-    }
-    Ok(done as u64)
+    };
+    ctx.block(&queues, None, attempt)
 }
 
 /// `vmsplice(2)`: memory into a pipe, or out of one. Pages are not lent (SPLICE_F_GIFT is a hint),
 /// so what a program does with its memory afterwards does not show in the pipe.
 pub fn vmsplice(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, flags: Flags) -> Result<u64> {
+    only_known(flags)?;
     // Unlike for tee and splice, how the pipe was opened does not matter.
-    let wait = match wait_unless_nonblock(flags)? {
-        Wait::AsOpened => Wait::Always,
-        wait => wait,
+    let wait = match flags.0 & NONBLOCK {
+        0 => Wait::Always,
+        _ => Wait::Never,
     };
     let file = open_file(ctx, fd)?;
     if !file.flags().readable() && !file.flags().writable() {
@@ -200,8 +272,11 @@ pub fn vmsplice(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, flags: Flags)
     if ranges.iter().all(|range| range.len == 0) {
         return Ok(0);
     }
-    if file.downcast::<PipeEnd>().is_none() {
+    if pipe(&file).is_none() {
         return Err(Errno::EBADF);
     }
-    transfer_ranges(ctx, &file, ranges, wait)
+    match file.flags().writable() {
+        true => write_pipe(ctx, &file, ranges, wait),
+        false => read_pipe(ctx, &file, ranges, wait),
+    }
 }

@@ -3,12 +3,10 @@
 //! Files are in memory and vanish with the VM: what is written is as safe as it will ever be.
 
 use crate::errno::{Errno, Result};
-use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::FileKind;
 use crate::syscalls::args::{Fd, Flags};
-use crate::syscalls::fs::open_file;
+use crate::syscalls::fs::usable_file;
 use crate::task::Ctx;
-use alloc::sync::Arc;
 
 /// `sync(2)`.
 pub fn sync(_: &Ctx) -> Result<u64> {
@@ -17,12 +15,12 @@ pub fn sync(_: &Ctx) -> Result<u64> {
 
 /// `syncfs(2)`.
 pub fn syncfs(ctx: &Ctx, fd: Fd) -> Result<u64> {
-    usable(ctx, fd).map(|_| 0)
+    usable_file(ctx, fd).map(|_| 0)
 }
 
 /// `fsync(2)`.
 pub fn fsync(ctx: &Ctx, fd: Fd) -> Result<u64> {
-    let file = usable(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
     match file.file().metadata()?.kind {
         FileKind::Regular | FileKind::Directory => Ok(0),
         _ => Err(Errno::EINVAL),
@@ -37,7 +35,7 @@ pub fn fdatasync(ctx: &Ctx, fd: Fd) -> Result<u64> {
 /// `sync_file_range(2)`.
 pub fn sync_file_range(ctx: &Ctx, fd: Fd, offset: i64, len: i64, flags: Flags) -> Result<u64> {
     const KNOWN: u32 = 7;
-    let file = usable(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
     if flags.0 & !KNOWN != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
         return Err(Errno::EINVAL);
     }
@@ -47,17 +45,9 @@ pub fn sync_file_range(ctx: &Ctx, fd: Fd, offset: i64, len: i64, flags: Flags) -
     }
 }
 
-fn usable(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>> {
-    let file = open_file(ctx, fd)?;
-    match file.flags().contains(OpenFlags::PATH) {
-        true => Err(Errno::EBADF),
-        false => Ok(file),
-    }
-}
-
 /// `fadvise64(2)`: everything is in memory already, so there is nothing to do.
 pub fn fadvise64(ctx: &Ctx, fd: Fd, _: i64, len: i64, advice: i32) -> Result<u64> {
-    let file = usable(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
     if file.file().metadata()?.kind == FileKind::Fifo {
         return Err(Errno::ESPIPE);
     }
@@ -69,7 +59,7 @@ pub fn fadvise64(ctx: &Ctx, fd: Fd, _: i64, len: i64, advice: i32) -> Result<u64
 
 /// `readahead(2)`.
 pub fn readahead(ctx: &Ctx, fd: Fd, _: i64, _: usize) -> Result<u64> {
-    let file = usable(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
     if !file.flags().readable() {
         return Err(Errno::EBADF);
     }

@@ -6,12 +6,13 @@ use crate::fs::inode::FileKind;
 use crate::fs::rootfs::RegularFile;
 use crate::io::{Destination, Source, UserRange};
 use crate::syscalls::args::{Fd, Flags, UserAddr};
-use crate::syscalls::fs::open_file;
+use crate::syscalls::fs::usable_file;
 use crate::task::Ctx;
 use crate::wait::PollEvents;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-const SIGPIPE: u32 = 13;
+pub(super) const SIGPIPE: u32 = 13;
 const SIGXFSZ: u32 = 25;
 const RLIMIT_FSIZE: usize = 1;
 /// Most buffers of one call (UIO_MAXIOV).
@@ -90,6 +91,8 @@ struct How {
     wait: Wait,
     /// Write at the end (RWF_APPEND).
     append: bool,
+    /// Write at the position, whatever O_APPEND says (RWF_NOAPPEND).
+    no_append: bool,
 }
 
 fn position(offset: i64) -> Result<How> {
@@ -141,6 +144,7 @@ fn write_from(ctx: &Ctx, file: &OpenFile, src: &mut Source<'_>, mut how: How) ->
     let mut done = 0;
     loop {
         let operation = || match how.offset {
+            Some(offset) if how.no_append => file.pwrite_here(src, offset),
             Some(offset) => file.pwrite(src, offset),
             None => file.write(src),
         };
@@ -173,17 +177,28 @@ fn room_in_file(ctx: &Ctx, file: &OpenFile, len: u64, how: How) -> Result<Option
     if limit == u64::MAX || len == 0 || file.downcast::<RegularFile>().is_none() {
         return Ok(None);
     }
+    let append = file.flags().contains(OpenFlags::APPEND) && !how.no_append;
     let at = match how.offset {
+        _ if append => file.file().metadata()?.size,
         Some(offset) => offset,
-        None if file.flags().contains(OpenFlags::APPEND) => file.file().metadata()?.size,
         None => *file.offset(),
     };
+    let room = check_write_limit(ctx, at, len)?;
+    Ok(Some(usize::try_from(room).unwrap_or(usize::MAX)))
+}
+
+/// How many of `len` bytes RLIMIT_FSIZE lets a file take at `at`; SIGXFSZ and EFBIG: none.
+pub(super) fn check_write_limit(ctx: &Ctx, at: u64, len: u64) -> Result<u64> {
+    let limit = ctx.process().rlimit(RLIMIT_FSIZE);
+    if limit == u64::MAX || len == 0 {
+        return Ok(len);
+    }
     match limit.checked_sub(at) {
         None | Some(0) => {
             ctx.send_signal_self(SIGXFSZ);
             Err(Errno::EFBIG)
         }
-        Some(room) => Ok(Some(usize::try_from(room).unwrap_or(usize::MAX))),
+        Some(room) => Ok(room.min(len)),
     }
 }
 
@@ -196,70 +211,97 @@ pub(crate) fn check_new_size(ctx: &Ctx, old: u64, new: u64) -> Result<()> {
     Ok(())
 }
 
+/// The file of a descriptor that is to be read. As on Linux, buffers are looked at later.
+fn to_read(ctx: &Ctx, fd: Fd, how: How) -> Result<Arc<OpenFile>> {
+    let file = usable_file(ctx, fd)?;
+    match (how.offset, file.flags().readable()) {
+        (Some(_), _) if !file.file().seekable() => Err(Errno::ESPIPE),
+        (_, false) => Err(Errno::EBADF),
+        (_, true) => Ok(file),
+    }
+}
+
+/// The file of a descriptor that is to be written.
+fn to_write(ctx: &Ctx, fd: Fd, how: How) -> Result<Arc<OpenFile>> {
+    let file = usable_file(ctx, fd)?;
+    match (how.offset, file.flags().writable()) {
+        (Some(_), _) if !file.file().seekable() => Err(Errno::ESPIPE),
+        (_, false) => Err(Errno::EBADF),
+        (_, true) => Ok(file),
+    }
+}
+
 /// `read(2)`.
 pub fn read(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize) -> Result<u64> {
-    let file = open_file(ctx, fd)?;
-    read_ranges(ctx, &file, one(buffer, len)?, How::default())
+    let how = How::default();
+    let file = to_read(ctx, fd, how)?;
+    read_ranges(ctx, &file, one(buffer, len)?, how)
 }
 
 /// `write(2)`.
 pub fn write(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize) -> Result<u64> {
-    let file = open_file(ctx, fd)?;
-    write_ranges(ctx, &file, one(buffer, len)?, How::default())
+    let how = How::default();
+    let file = to_write(ctx, fd, how)?;
+    write_ranges(ctx, &file, one(buffer, len)?, how)
 }
 
 /// `pread64(2)`.
 pub fn pread64(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize, offset: i64) -> Result<u64> {
     let how = position(offset)?;
-    let file = open_file(ctx, fd)?;
+    let file = to_read(ctx, fd, how)?;
     read_ranges(ctx, &file, one(buffer, len)?, how)
 }
 
 /// `pwrite64(2)`.
 pub fn pwrite64(ctx: &Ctx, fd: Fd, buffer: UserAddr, len: usize, offset: i64) -> Result<u64> {
     let how = position(offset)?;
-    let file = open_file(ctx, fd)?;
+    let file = to_write(ctx, fd, how)?;
     write_ranges(ctx, &file, one(buffer, len)?, how)
 }
 
 /// `readv(2)`.
 pub fn readv(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize) -> Result<u64> {
-    let file = open_file(ctx, fd)?;
-    let ranges = read_iovecs(ctx, vector, count)?;
-    read_ranges(ctx, &file, ranges, How::default())
+    read_vector(ctx, fd, vector, count, How::default())
 }
 
 /// `writev(2)`.
 pub fn writev(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize) -> Result<u64> {
-    let file = open_file(ctx, fd)?;
-    let ranges = read_iovecs(ctx, vector, count)?;
-    write_ranges(ctx, &file, ranges, How::default())
+    write_vector(ctx, fd, vector, count, How::default())
 }
 
 /// `preadv(2)`. On 64-bit the low word of the position has all of it.
 pub fn preadv(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, offset: i64) -> Result<u64> {
-    let how = position(offset)?;
-    let file = open_file(ctx, fd)?;
-    let ranges = read_iovecs(ctx, vector, count)?;
-    read_ranges(ctx, &file, ranges, how)
+    read_vector(ctx, fd, vector, count, position(offset)?)
 }
 
 /// `pwritev(2)`.
 pub fn pwritev(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, offset: i64) -> Result<u64> {
-    let how = position(offset)?;
-    let file = open_file(ctx, fd)?;
+    write_vector(ctx, fd, vector, count, position(offset)?)
+}
+
+fn read_vector(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, how: How) -> Result<u64> {
+    let file = to_read(ctx, fd, how)?;
+    let ranges = read_iovecs(ctx, vector, count)?;
+    read_ranges(ctx, &file, ranges, how)
+}
+
+fn write_vector(ctx: &Ctx, fd: Fd, vector: UserAddr, count: usize, how: How) -> Result<u64> {
+    let file = to_write(ctx, fd, how)?;
     let ranges = read_iovecs(ctx, vector, count)?;
     write_ranges(ctx, &file, ranges, how)
 }
 
 /// Flags of preadv2 and pwritev2.
 mod rwf {
-    pub const HIPRI: u32 = 1;
-    pub const DSYNC: u32 = 2;
-    pub const SYNC: u32 = 4;
-    pub const NOWAIT: u32 = 8;
-    pub const APPEND: u32 = 16;
-    pub const KNOWN: u32 = HIPRI | DSYNC | SYNC | NOWAIT | APPEND;
+    pub const HIPRI: u32 = 0x1;
+    pub const DSYNC: u32 = 0x2;
+    pub const SYNC: u32 = 0x4;
+    pub const NOWAIT: u32 = 0x8;
+    pub const APPEND: u32 = 0x10;
+    pub const NOAPPEND: u32 = 0x20;
+    /// What has a meaning here. RWF_ATOMIC, RWF_DONTCACHE and RWF_NOSIGNAL are for files and
+    /// devices that offer them.
+    pub const KNOWN: u32 = HIPRI | DSYNC | SYNC | NOWAIT | APPEND | NOAPPEND;
 }
 
 /// -1: at the file's own position.
@@ -275,16 +317,24 @@ fn with_flags(how: How, flags: Flags) -> Result<How> {
     if flags.0 & !rwf::KNOWN != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
+    if flags.0 & rwf::APPEND != 0 && flags.0 & rwf::NOAPPEND != 0 {
+        return Err(Errno::EINVAL);
+    }
     let wait = match flags.0 & rwf::NOWAIT {
         0 => Wait::AsOpened,
         _ => Wait::Never,
     };
-    let append = flags.0 & rwf::APPEND != 0;
     Ok(How {
         wait,
-        append,
+        append: flags.0 & rwf::APPEND != 0,
+        no_append: flags.0 & rwf::NOAPPEND != 0,
         ..how
     })
+}
+
+/// Whether a vector has no bytes: then Linux does not look at the flags.
+fn is_empty(ranges: &[UserRange]) -> bool {
+    ranges.iter().all(|range| range.len == 0)
 }
 
 /// `preadv2(2)`. The fifth argument is the unused high word of the position.
@@ -298,13 +348,16 @@ pub fn preadv2(
     flags: Flags,
 ) -> Result<u64> {
     let how = position_v2(offset)?;
-    let file = open_file(ctx, fd)?;
+    let file = to_read(ctx, fd, how)?;
     let ranges = read_iovecs(ctx, vector, count)?;
-    let how = How {
-        append: false,
-        ..with_flags(how, flags)?
-    };
-    read_ranges(ctx, &file, ranges, how)
+    if is_empty(&ranges) {
+        return Ok(0);
+    }
+    // Appending is a way to write.
+    if flags.0 & (rwf::APPEND | rwf::NOAPPEND) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    read_ranges(ctx, &file, ranges, with_flags(how, flags)?)
 }
 
 /// `pwritev2(2)`. The fifth argument is the unused high word of the position.
@@ -318,20 +371,31 @@ pub fn pwritev2(
     flags: Flags,
 ) -> Result<u64> {
     let how = position_v2(offset)?;
-    let file = open_file(ctx, fd)?;
+    let file = to_write(ctx, fd, how)?;
     let ranges = read_iovecs(ctx, vector, count)?;
-    let how = with_flags(how, flags)?;
-    write_ranges(ctx, &file, ranges, how)
+    if is_empty(&ranges) {
+        return Ok(0);
+    }
+    let mut how = with_flags(how, flags)?;
+    let own_position = how.offset.is_none() && file.file().seekable();
+    if !own_position || !how.append && !how.no_append {
+        return write_ranges(ctx, &file, ranges, how);
+    }
+    let at = match how.append {
+        true => file.file().metadata()?.size,
+        false => *file.offset(),
+    };
+    how.offset = Some(at);
+    let written = write_ranges(ctx, &file, ranges, how)?;
+    *file.offset() = at + written;
+    Ok(written)
 }
 
 /// `lseek(2)`.
 pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
     const SEEK_DATA: u32 = 3;
     const SEEK_HOLE: u32 = 4;
-    let open = open_file(ctx, fd)?;
-    if open.flags().contains(OpenFlags::PATH) {
-        return Err(Errno::EBADF);
-    }
+    let open = usable_file(ctx, fd)?;
     let file = open.file();
     if !file.seekable() {
         return Err(Errno::ESPIPE);
@@ -367,8 +431,8 @@ pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
     Ok(position)
 }
 
-/// The program's memory into the write end of a pipe, or from its read end.
-pub(super) fn transfer_ranges(
+/// A pipe into the program's memory (vmsplice).
+pub(super) fn read_pipe(
     ctx: &Ctx,
     file: &OpenFile,
     ranges: Vec<UserRange>,
@@ -378,9 +442,28 @@ pub(super) fn transfer_ranges(
         wait,
         ..How::default()
     };
-    match file.flags().writable() {
-        true => write_ranges(ctx, file, ranges, how),
-        false => read_ranges(ctx, file, ranges, how),
+    read_ranges(ctx, file, ranges, how)
+}
+
+/// The program's memory into a pipe (vmsplice): waits for room, then writes what fits.
+pub(super) fn write_pipe(
+    ctx: &Ctx,
+    file: &OpenFile,
+    ranges: Vec<UserRange>,
+    wait: Wait,
+) -> Result<u64> {
+    let mut src = Source::user(ctx.space(), ranges);
+    let nonblocking = wait.nonblocking(file);
+    let queue = file.file().wait_queue();
+    let written = ctx.retry(queue, PollEvents::OUT, nonblocking, None, || {
+        file.write(&mut src)
+    });
+    match written {
+        Err(Errno::EPIPE) => {
+            ctx.send_signal_self(SIGPIPE);
+            Err(Errno::EPIPE)
+        }
+        written => written.map(|bytes| bytes as u64),
     }
 }
 
@@ -396,7 +479,7 @@ pub(super) fn write_bytes(
     let how = How {
         offset,
         wait,
-        append: false,
+        ..How::default()
     };
     write_from(ctx, file, &mut src, how).map(|n| n as usize)
 }
@@ -413,7 +496,7 @@ pub(super) fn read_bytes(
     let how = How {
         offset,
         wait,
-        append: false,
+        ..How::default()
     };
     read_into(ctx, file, &mut dst, how)
 }
