@@ -5,6 +5,9 @@ use thiserror::Error;
 /// Bytes before a frame's payload.
 pub const HEADER_LEN: usize = 5;
 
+/// Most bytes of a body in one frame.
+pub const BODY_PIECE: usize = 256 * 1024;
+
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -34,6 +37,17 @@ impl FrameKind {
             6 => Self::Log,
             _ => return None,
         })
+    }
+}
+
+impl FrameKind {
+    /// The longest payload of this kind, where longer ones are allowed for others. What goes on to
+    /// a client or a log as it comes has to come in pieces that can be held for a slow one.
+    fn limit(self, limit: usize) -> usize {
+        match self {
+            Self::Body | Self::Log => limit.min(BODY_PIECE),
+            Self::Restored | Self::Head | Self::End | Self::Error => limit,
+        }
     }
 }
 
@@ -146,10 +160,11 @@ impl FrameDecoder {
         let [l0, l1, l2, l3, kind] = *header;
         let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let kind = FrameKind::from_byte(kind).ok_or(FrameError::UnknownKind(kind))?;
-        if len > self.limit {
+        let limit = kind.limit(self.limit);
+        if len > limit {
             return Err(FrameError::TooLong {
                 len: len as u64,
-                limit: self.limit,
+                limit,
             });
         }
         let Some(payload) = rest.get(..len) else {
@@ -206,6 +221,17 @@ mod tests {
         assert_eq!(decoder.next_frame(), Err(error));
         decoder.push(&[0; 64]);
         assert!(decoder.next_frame().is_err(), "an error is final");
+    }
+
+    #[test]
+    fn pieces_of_a_body_have_a_limit_of_their_own() {
+        let mut decoder = FrameDecoder::new(Limits::DEFAULT_FRAME);
+        let header = |len: usize, kind| [&(len as u32).to_le_bytes()[..], &[kind as u8]].concat();
+        decoder.push(&header(BODY_PIECE + 1, FrameKind::Head));
+        assert_eq!(decoder.next_frame(), Ok(None));
+        let mut decoder = FrameDecoder::new(Limits::DEFAULT_FRAME);
+        decoder.push(&header(BODY_PIECE + 1, FrameKind::Body));
+        assert!(decoder.next_frame().is_err());
     }
 
     #[test]

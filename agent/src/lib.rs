@@ -18,7 +18,8 @@ pub mod stream;
 pub use frame::{Frame, FrameDecoder, FrameError, FrameKind, HEADER_LEN, Limits};
 pub use message::{ErrorReport, RequestHead, ResponseHead, Restored};
 pub use stream::{
-    ProtocolError, Request, RequestDecoder, ResponseDecoder, ResponseEvent, encode_request,
+    ProtocolError, Request, RequestDecoder, RequestEncoder, ResponseDecoder, ResponseEvent,
+    encode_request,
 };
 
 /// The agent's files: name below the agent's directory, content. The first is the entry point.

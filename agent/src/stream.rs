@@ -4,11 +4,13 @@
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::frame::{self, Frame, FrameDecoder, FrameError, FrameKind, Limits};
+use crate::frame::{
+    self, BODY_PIECE, Frame, FrameDecoder, FrameError, FrameKind, HEADER_LEN, Limits,
+};
 use crate::message::{ErrorReport, RequestHead, ResponseHead, Restored};
 
-/// Bytes of a body put into one frame.
-const BODY_PIECE: usize = 256 * 1024;
+/// Most frames of one response: each costs work, however little it carries.
+const MOST_FRAMES: u32 = 1 << 20;
 
 /// What the other side sent is no request or response.
 #[derive(Debug, Error)]
@@ -38,6 +40,9 @@ pub enum ProtocolError {
         /// The limit in force.
         limit: u64,
     },
+    /// The response comes in too many pieces.
+    #[error("more than {MOST_FRAMES} frames")]
+    TooManyFrames,
     /// A status outside 200..=599.
     #[error("response status {0} is not one a function can give (200 to 599)")]
     Status(u16),
@@ -53,14 +58,55 @@ fn to_json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>
 
 /// A request as bytes for the channel.
 pub fn encode_request(head: &RequestHead, body: &[u8]) -> Result<Vec<u8>, ProtocolError> {
-    let json = to_json("request head", head)?;
-    let mut out = Vec::with_capacity(json.len() + body.len() + 64);
-    frame::encode(&mut out, FrameKind::Head, &json)?;
-    for piece in body.chunks(BODY_PIECE) {
-        frame::encode(&mut out, FrameKind::Body, piece)?;
+    let mut request = RequestEncoder::new(head)?;
+    request.body(body)?;
+    request.finish()
+}
+
+/// Makes the bytes of a request whose body comes in pieces.
+#[derive(Debug)]
+pub struct RequestEncoder {
+    out: Vec<u8>,
+    /// Where the last frame of the body begins in `out`.
+    last: Option<usize>,
+}
+
+impl RequestEncoder {
+    /// A request without a body so far.
+    pub fn new(head: &RequestHead) -> Result<Self, ProtocolError> {
+        let json = to_json("request head", head)?;
+        let mut out = Vec::with_capacity(json.len() + 64);
+        frame::encode(&mut out, FrameKind::Head, &json)?;
+        Ok(Self { out, last: None })
     }
-    frame::encode(&mut out, FrameKind::End, &[])?;
-    Ok(out)
+
+    /// Adds a piece of the body. Small ones share frames.
+    pub fn body(&mut self, mut piece: &[u8]) -> Result<(), ProtocolError> {
+        while !piece.is_empty() {
+            let start = match self.last {
+                Some(start) if self.out.len() - start < HEADER_LEN + BODY_PIECE => start,
+                _ => {
+                    let start = self.out.len();
+                    frame::encode(&mut self.out, FrameKind::Body, &[])?;
+                    self.last = Some(start);
+                    start
+                }
+            };
+            let used = self.out.len() - start - HEADER_LEN;
+            let (now, later) = piece.split_at(piece.len().min(BODY_PIECE - used));
+            self.out.extend_from_slice(now);
+            let length = (used + now.len()) as u32;
+            self.out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            piece = later;
+        }
+        Ok(())
+    }
+
+    /// The whole request.
+    pub fn finish(mut self) -> Result<Vec<u8>, ProtocolError> {
+        frame::encode(&mut self.out, FrameKind::End, &[])?;
+        Ok(self.out)
+    }
 }
 
 impl Restored {
@@ -114,6 +160,7 @@ pub struct ResponseDecoder {
     limits: Limits,
     state: State,
     body: u64,
+    count: u32,
 }
 
 impl ResponseDecoder {
@@ -125,6 +172,7 @@ impl ResponseDecoder {
             limits,
             state: State::BeforeHead,
             body: 0,
+            count: 0,
         }
     }
 
@@ -146,9 +194,23 @@ impl ResponseDecoder {
 
     /// The next part of the response, `None` when more bytes are needed.
     pub fn next_event(&mut self) -> Result<Option<ResponseEvent>, ProtocolError> {
-        let Some(Frame { kind, payload }) = self.frames.next_frame()? else {
-            return Ok(None);
-        };
+        loop {
+            let Some(frame) = self.frames.next_frame()? else {
+                return Ok(None);
+            };
+            self.count += 1;
+            if self.count > MOST_FRAMES {
+                return Err(ProtocolError::TooManyFrames);
+            }
+            match self.event(frame)? {
+                ResponseEvent::Body(piece) if piece.is_empty() => {}
+                event => return Ok(Some(event)),
+            }
+        }
+    }
+
+    fn event(&mut self, frame: Frame) -> Result<ResponseEvent, ProtocolError> {
+        let Frame { kind, payload } = frame;
         let event = match (self.state, kind) {
             (State::BeforeHead, FrameKind::Head) => {
                 let head: ResponseHead = json("response head", &payload)?;
@@ -197,7 +259,7 @@ impl ResponseDecoder {
                 });
             }
         };
-        Ok(Some(event))
+        Ok(event)
     }
 }
 
@@ -371,6 +433,41 @@ mod tests {
             ]
         );
         assert!(decoder.is_finished());
+    }
+
+    #[test]
+    fn a_body_s_pieces_share_frames() {
+        let mut request = RequestEncoder::new(&head()).unwrap();
+        let mut expected = Vec::new();
+        for piece in (0..1000).map(|n| vec![n as u8; n]) {
+            request.body(&piece).unwrap();
+            expected.extend(piece);
+        }
+        let bytes = request.finish().unwrap();
+        let whole = encode_request(&head(), &expected).unwrap();
+        assert_eq!(bytes, whole);
+        let mut decoder = RequestDecoder::new(Limits::default());
+        decoder.push(&bytes);
+        assert_eq!(decoder.next_request().unwrap().unwrap().body, expected);
+    }
+
+    #[test]
+    fn empty_pieces_are_nothing_and_still_count() {
+        let mut decoder = response(&[(FrameKind::Head, OK_HEAD)]);
+        assert!(decoder.next_event().unwrap().is_some());
+        let mut empty = Vec::new();
+        frame::encode(&mut empty, FrameKind::Body, b"").unwrap();
+        let many = empty.repeat(1 << 16);
+        let pushes = (0..17).take_while(|_| {
+            decoder.push(&many);
+            matches!(decoder.next_event(), Ok(None))
+        });
+        assert_eq!(pushes.count(), 15);
+        let last = decoder.next_event();
+        assert!(
+            matches!(last, Err(ProtocolError::TooManyFrames)),
+            "{last:?}"
+        );
     }
 
     #[test]

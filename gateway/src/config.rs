@@ -1,6 +1,7 @@
 //! What an operator can set.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,8 +25,20 @@ pub struct Config {
     pub queue: usize,
     /// Most connections open at once.
     pub connections: usize,
-    /// From the arrival of a request's body to the end of its response.
+    /// Most of them from one client address.
+    pub connections_per_client: usize,
+    /// How long a client may take to send the head of a request, or keep a connection idle.
+    pub head_timeout: Duration,
+    /// How long a client may send nothing of a request's body.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub send_timeout: Duration,
+    /// Longest time of a request and its response, and apart from it of the arrival of its body.
     pub timeout: Duration,
+    /// Most header fields of a request, and of a function's response.
+    pub max_header_fields: usize,
+    /// Largest head of a request, and of a function's response, in bytes.
+    pub max_header_size: usize,
     /// Largest request body in bytes.
     pub max_request_body: usize,
     /// Largest response a function may give.
@@ -38,6 +51,11 @@ impl Config {
     /// Largest request body that can be configured: it has to fit one message to a worker.
     pub const MAX_REQUEST_BODY: usize = sprout_vmm::worker::protocol::MAX_MESSAGE - (4 << 20);
 
+    /// Most header fields that can be configured: what holds them takes some more.
+    pub const MAX_HEADER_FIELDS: usize = 10_000;
+    /// Sizes of a head that can be configured: it has to fit one frame of the request channel.
+    pub const HEADER_SIZES: RangeInclusive<usize> = (8 << 10)..=(256 << 10);
+
     /// The defaults of `sprout serve`, for the given state directories and worker command.
     pub fn new(functions: PathBuf, snapshots: PathBuf, worker_command: Vec<OsString>) -> Self {
         Self {
@@ -48,6 +66,12 @@ impl Config {
             max_workers: 32,
             queue: 128,
             connections: 512,
+            connections_per_client: 256,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(10),
+            send_timeout: Duration::from_secs(30),
+            max_header_fields: 512,
+            max_header_size: 64 << 10,
             timeout: Duration::from_secs(30),
             max_request_body: 8 << 20,
             response_limits: Limits::default(),
@@ -71,8 +95,29 @@ impl Config {
         anyhow::ensure!(self.queue > 0, "--queue must be at least 1");
         anyhow::ensure!(self.connections > 0, "--connections must be at least 1");
         anyhow::ensure!(
-            !self.timeout.is_zero(),
-            "--timeout must be longer than nothing"
+            self.connections_per_client > 0,
+            "--connections-per-client must be at least 1"
+        );
+        for (name, time) in [
+            ("timeout", self.timeout),
+            ("head-timeout", self.head_timeout),
+            ("body-timeout", self.body_timeout),
+            ("send-timeout", self.send_timeout),
+        ] {
+            anyhow::ensure!(!time.is_zero(), "--{name} must be longer than nothing");
+        }
+        anyhow::ensure!(
+            (1..=Self::MAX_HEADER_FIELDS).contains(&self.max_header_fields),
+            "--max-header-fields ({}) must be from 1 to {}",
+            self.max_header_fields,
+            Self::MAX_HEADER_FIELDS
+        );
+        anyhow::ensure!(
+            Self::HEADER_SIZES.contains(&self.max_header_size),
+            "--max-header-size ({}) must be from {} to {} bytes",
+            self.max_header_size,
+            Self::HEADER_SIZES.start(),
+            Self::HEADER_SIZES.end()
         );
         anyhow::ensure!(
             self.max_request_body <= Self::MAX_REQUEST_BODY,

@@ -6,17 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use sprout_agent::{ResponseEvent, ResponseHead, encode_request};
+use sprout_agent::{ProtocolError, RequestEncoder, ResponseEvent, ResponseHead};
 use sprout_vmm::worker::protocol::{Assign, Seed};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
 use crate::http::body::ResponseBody;
+use crate::http::host::host_of;
+use crate::http::upload::{Upload, Uploads};
 use crate::job::{Failure, Job, REPLY_DEPTH};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
@@ -24,9 +25,14 @@ use crate::registry::{Function, Registry, RegistryError};
 
 pub mod body;
 mod fields;
+mod host;
+mod upload;
 
 /// How long after its deadline a job may still report what became of it.
 const REPORT_GRACE: Duration = Duration::from_millis(250);
+
+/// Methods that are no matter of functions.
+const FORBIDDEN: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -37,6 +43,7 @@ pub struct Gateway {
     registry: Registry,
     pool: Pool,
     metrics: Arc<Metrics>,
+    uploads: Uploads,
     ids: RequestIds,
 }
 
@@ -63,6 +70,7 @@ impl Gateway {
         let registry = Registry::new(config.functions.clone(), config.snapshots.clone());
         let pool = Pool::start(config.clone(), metrics.clone())?;
         Ok(Self {
+            uploads: Uploads::new(&config),
             config,
             registry,
             pool,
@@ -81,6 +89,25 @@ impl Gateway {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
+        let mut unread = !request.body().is_end_stream();
+        let mut answer = self.route(request, &mut unread).await;
+        if unread {
+            // What is left of the body is not the next request: see `connection::serve`.
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(answer)
+    }
+
+    /// Answers one request; `unread` says whether some of its body is still to be read.
+    async fn route(&self, request: Request<Incoming>, unread: &mut bool) -> Response<ResponseBody> {
+        let host = match host_of(request.uri(), request.version(), request.headers()) {
+            Ok(host) => host,
+            Err(text) => {
+                self.metrics.answered("", StatusCode::BAD_REQUEST.as_u16());
+                return plain(StatusCode::BAD_REQUEST, format!("{text}\n"));
+            }
+        };
         let path = request.uri().path();
         if let Some(rest) = path.strip_prefix("/f/") {
             let (name, rest) = match rest.find('/') {
@@ -88,7 +115,7 @@ impl Gateway {
                 None => (rest, "/"),
             };
             let (name, rest) = (name.to_owned(), rest.to_owned());
-            return Ok(self.call(&name, &rest, request).await);
+            return self.call(&name, &host, &rest, request, unread).await;
         }
         let answer = match (path, request.method()) {
             ("/healthz", &Method::GET | &Method::HEAD) => plain(StatusCode::OK, "ok\n"),
@@ -99,7 +126,7 @@ impl Gateway {
             _ => plain(StatusCode::NOT_FOUND, "functions are at /f/NAME\n"),
         };
         self.metrics.answered("", answer.status().as_u16());
-        Ok(answer)
+        answer
     }
 
     fn metrics_page(&self) -> Response<ResponseBody> {
@@ -126,14 +153,20 @@ impl Gateway {
     async fn call(
         &self,
         name: &str,
+        host: &str,
         rest: &str,
         request: Request<Incoming>,
+        unread: &mut bool,
     ) -> Response<ResponseBody> {
         let arrived = Instant::now();
         let id = self.ids.next();
         let method = request.method().clone();
         let (label, outcome) = match self.registry.find(name) {
-            Ok(function) => (name, self.run(&function, &id, rest, request, arrived).await),
+            Ok(function) => {
+                let url = (host, rest);
+                let outcome = self.run(&function, &id, url, request, arrived, unread);
+                (name, outcome.await)
+            }
             Err(RegistryError::Unknown) => (
                 "",
                 Err(Refusal::new(
@@ -171,24 +204,39 @@ impl Gateway {
         &self,
         function: &Function,
         id: &str,
-        rest: &str,
+        (host, rest): (&str, &str),
         request: Request<Incoming>,
         arrived: Instant,
+        unread: &mut bool,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let name = &function.record.name;
-        if matches!(request.method().as_str(), "CONNECT" | "TRACE" | "TRACK") {
-            let text = format!("functions cannot be called with {}", request.method());
+        let method = request.method();
+        // In whatever case: so `fetch`, by whose rules functions get requests, forbids them.
+        let is = |name: &&str| method.as_str().eq_ignore_ascii_case(name);
+        if FORBIDDEN.iter().any(is) {
+            let text = format!("functions cannot be called with {method}");
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text));
         }
-        let head = fields::request_head(id, rest, &request);
-        let no_body = request.method() == Method::HEAD;
-        let body = self.read_body(request).await?;
-        let bytes = encode_request(&head, &body)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        drop(body);
+        // By the same rules these have no body.
+        let takes_body = !is(&"GET") && !is(&"HEAD");
+        let no_answer_body = *method == Method::HEAD;
+        let head = fields::request_head(id, host, rest, &request);
+        let refused =
+            |error: ProtocolError| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
+        let encoder = RequestEncoder::new(&head).map_err(refused)?;
         let (reply, mut replies) = mpsc::channel(REPLY_DEPTH);
         let queued = Instant::now();
-        let deadline = queued + self.config.timeout;
+        let mut deadline = queued + self.config.timeout;
+        let mut upload = None;
+        let (bytes, body) = if *unread {
+            self.uploads.check(request.body())?;
+            let (coming, awaited) = Upload::new(request.into_body(), encoder, takes_body);
+            let room = self.uploads.room(deadline).await?;
+            upload = Some((coming, room));
+            (Vec::new(), Some(awaited))
+        } else {
+            (encoder.finish().map_err(refused)?, None)
+        };
         let job = Job {
             id: id.to_owned(),
             function: name.clone(),
@@ -201,6 +249,7 @@ impl Gateway {
                 strace: false,
                 stats: false,
             },
+            body,
             arrived,
             queued,
             deadline,
@@ -209,50 +258,33 @@ impl Gateway {
             lost_workers: 0,
         };
         let first = match self.pool.submit(job) {
-            Ok(()) => match timeout_at(deadline + REPORT_GRACE, replies.recv()).await {
-                Ok(Some(first)) => first,
-                Ok(None) => Err(Failure::Worker("the worker's answer was lost".into())),
-                Err(_) => Err(Failure::Overloaded),
-            },
+            Ok(()) => {
+                if let Some((coming, room)) = upload {
+                    deadline = self.uploads.read(coming, deadline).await?;
+                    drop(room);
+                    *unread = false;
+                }
+                match timeout_at(deadline + REPORT_GRACE, replies.recv()).await {
+                    Ok(Some(first)) => first,
+                    Ok(None) => Err(Failure::Worker("the worker's answer was lost".into())),
+                    Err(_) => Err(Failure::Overloaded),
+                }
+            }
             Err(failure) => Err(failure),
         };
-        match first {
-            Ok(parts) => answer(parts, replies, no_body),
-            Err(failure) => {
-                if matches!(failure, Failure::Overloaded) {
-                    self.metrics.failed(name, failure.reason());
-                }
-                Err(refuse(&failure))
+        let answered = first.and_then(|parts| {
+            let limits = (self.config.max_header_fields, self.config.max_header_size);
+            answer(parts, replies, no_answer_body, limits).inspect_err(|failure| {
+                tracing::warn!(function = name, request = id, "{failure}");
+                self.metrics.failed(name, failure.reason());
+            })
+        });
+        answered.map_err(|failure| {
+            if matches!(failure, Failure::Overloaded) {
+                self.metrics.failed(name, failure.reason());
             }
-        }
-    }
-
-    async fn read_body(&self, request: Request<Incoming>) -> Result<Bytes, Refusal> {
-        let limit = self.config.max_request_body;
-        let too_large = || {
-            let text = format!("the request body is above the limit of {limit} bytes");
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-        };
-        let announced = hyper::body::Body::size_hint(request.body()).lower();
-        if announced > limit as u64 {
-            return Err(too_large());
-        }
-        let body = Limited::new(request.into_body(), limit);
-        match timeout(self.config.timeout, body.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(error)) => {
-                let text = format!("the request body cannot be read: {error}");
-                Err(Refusal::new(StatusCode::BAD_REQUEST, text))
-            }
-            Err(_) => {
-                let text = format!(
-                    "the request body did not arrive in {:?}",
-                    self.config.timeout
-                );
-                Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
-            }
-        }
+            refuse(&failure)
+        })
     }
 }
 
@@ -278,22 +310,22 @@ fn answer(
     parts: Vec<ResponseEvent>,
     more: mpsc::Receiver<crate::job::Reply>,
     no_body: bool,
-) -> Result<Response<ResponseBody>, Refusal> {
+    limits: (usize, usize),
+) -> Result<Response<ResponseBody>, Failure> {
     let mut parts = parts.into_iter();
     let Some(ResponseEvent::Head(ResponseHead { status, headers })) = parts.next() else {
-        tracing::error!("a response began without its head");
-        return Err(refuse(&Failure::Worker(String::new())));
+        return Err(Failure::Worker("a response began without its head".into()));
     };
-    let response = StatusCode::from_u16(status).ok().and_then(|status| {
-        let mut response = Response::new(ResponseBody::new(parts, more));
-        *response.status_mut() = status;
-        *response.headers_mut() = fields::response_headers(headers, no_body)?;
-        Some(response)
-    });
-    response.ok_or_else(|| {
-        tracing::warn!("a function's response has a header field that HTTP does not allow");
-        refuse(&Failure::Worker(String::new()))
-    })
+    let bad = |reason: &dyn std::fmt::Display| {
+        Failure::Worker(format!("the function's response cannot be sent: {reason}"))
+    };
+    let headers =
+        fields::response_headers(headers, no_body, limits).map_err(|error| bad(&error))?;
+    let status = StatusCode::from_u16(status).map_err(|error| bad(&error))?;
+    let mut response = Response::new(ResponseBody::new(parts, more));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {

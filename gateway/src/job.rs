@@ -5,11 +5,14 @@ use std::time::Duration;
 use sprout_agent::{ErrorReport, ResponseEvent};
 use sprout_vmm::worker::protocol::Assign;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::logs::MAX_LINE;
+use crate::text::{printable, printable_within};
+
 /// Batches of a response that may wait between a worker and a slow client.
-pub const REPLY_DEPTH: usize = 8;
+pub const REPLY_DEPTH: usize = 4;
 
 /// A request for one instance.
 #[derive(Debug)]
@@ -18,8 +21,10 @@ pub struct Job {
     pub id: String,
     /// The function, for logs and metrics.
     pub function: String,
-    /// What the worker is told.
+    /// What the worker is told. Its request is empty while `body` is there.
     pub assign: Assign,
+    /// Where the request comes from once a worker is there for it: its body is not read before.
+    pub body: Option<Awaited>,
     /// When the request arrived.
     pub arrived: Instant,
     /// When it began to wait for a worker.
@@ -34,6 +39,33 @@ pub struct Job {
     pub lost_workers: u32,
 }
 
+/// A request whose body has not been read.
+#[derive(Debug)]
+pub struct Awaited {
+    /// Takes the word that a worker waits for it.
+    pub admitted: oneshot::Sender<()>,
+    /// Gives the request, and until when its response must be complete, if all of it comes.
+    pub request: oneshot::Receiver<(Vec<u8>, Instant)>,
+}
+
+impl Job {
+    /// Has the body read, if that is still to be done; false if it does not come.
+    pub async fn complete(&mut self) -> bool {
+        let Some(Awaited { admitted, request }) = self.body.take() else {
+            return true;
+        };
+        // A client that has gone meanwhile sends no request either.
+        let _ = admitted.send(());
+        match request.await {
+            Ok((request, deadline)) => {
+                (self.assign.request, self.deadline) = (request, deadline);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
 /// Parts of a response that arrived together, or why no more will come.
 pub type Reply = Result<Vec<ResponseEvent>, Failure>;
 
@@ -41,7 +73,7 @@ pub type Reply = Result<Vec<ResponseEvent>, Failure>;
 #[derive(Clone, Debug, Error)]
 pub enum Failure {
     /// The function threw, rejected or gave no response.
-    #[error("the function failed: {}", .0.message)]
+    #[error("the function failed: {}", printable_within(&.0.message, MAX_LINE))]
     Function(ErrorReport),
     /// The deadline passed.
     #[error("no complete response within {0:?}")]
@@ -50,10 +82,10 @@ pub enum Failure {
     #[error("no worker is free")]
     Overloaded,
     /// The instance, its worker or the machinery under it broke.
-    #[error("{0}")]
+    #[error("{}", printable_within(.0, MAX_LINE))]
     Worker(String),
     /// The worker was lost before it read the request: another one may have it.
-    #[error("{0}, before it began")]
+    #[error("{}, before it began", printable(.0))]
     NotBegun(String),
 }
 

@@ -14,7 +14,9 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub(crate) mod clients;
 pub mod config;
+pub(crate) mod connection;
 pub mod http;
 pub mod job;
 pub mod logs;
@@ -24,5 +26,6 @@ pub mod process;
 pub mod registry;
 pub mod server;
 pub mod spawn;
+pub mod text;
 pub mod units;
 pub mod worker;

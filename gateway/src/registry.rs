@@ -4,9 +4,9 @@
 //! next request and those under way keep the snapshot they began with.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -107,10 +107,13 @@ impl Deployment {
         );
         let path = record_path(functions, name);
         let directory = functions.join(name);
-        fs::create_dir_all(&directory)
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let lock_path = directory.join(".lock");
-        let lock = File::create(&lock_path)
+        let lock = create_private(&lock_path)
             .and_then(|file| file.lock().map(|()| file))
             .with_context(|| format!("cannot lock {}", lock_path.display()))?;
         // A record that cannot be read is replaced like any other; its snapshots stay on disk.
@@ -134,7 +137,7 @@ impl Deployment {
         record.previous_snapshot = previous;
         let new = self.path.with_extension("json.new");
         let write = || {
-            let mut file = File::create(&new)?;
+            let mut file = create_private(&new)?;
             serde_json::to_writer_pretty(&mut file, &record)?;
             file.write_all(b"\n")?;
             file.sync_all()?;
@@ -147,6 +150,16 @@ impl Deployment {
         write().with_context(|| format!("cannot write {}", self.path.display()))?;
         Ok(obsolete)
     }
+}
+
+/// A new or emptied file that is its owner's alone, as functions and their secrets are.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(path)?;
+    // One that was there keeps its mode otherwise.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 impl Registry {
@@ -291,6 +304,30 @@ mod tests {
         }
         assert_eq!(obsolete, [None, None, Some("one".to_owned())]);
         assert!(Deployment::begin(root.path(), "../x").is_err());
+    }
+
+    #[test]
+    fn a_deployment_is_its_owner_s_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let functions = root.path().join("functions");
+        for _ in 0..2 {
+            let deployment = Deployment::begin(&functions, "hello").unwrap();
+            deployment.publish(record("hello", "one")).unwrap();
+            let directory = functions.join("hello");
+            for (path, expected) in [
+                (functions.clone(), 0o700),
+                (directory.clone(), 0o700),
+                (directory.join(".lock"), 0o600),
+                (directory.join("function.json"), 0o600),
+            ] {
+                let mode = fs::metadata(&path).unwrap().mode() & 0o777;
+                assert_eq!(mode, expected, "{}", path.display());
+                // As older versions left it.
+                if path.is_file() {
+                    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+                }
+            }
+        }
     }
 
     #[test]

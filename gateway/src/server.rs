@@ -4,21 +4,28 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::clients::Clients;
 use crate::config::Config;
+use crate::connection;
 use crate::http::Gateway;
 
-/// How long a client may take to send the head of a request, or keep a connection idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Most clients that are turned away at once; more are cut off.
+const TURNED_AWAY: usize = 32;
+/// How long that may take with each.
+const FAREWELL: Duration = Duration::from_secs(1);
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    content-length: 39\r\n\
+    retry-after: 1\r\n\
+    connection: close\r\n\r\n\
+    too many connections from this address\n";
 
 /// Serves until `stop` resolves, then lets requests under way finish, for as long as one may take
 /// or until `abort` resolves, and ends all workers.
@@ -30,6 +37,9 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let grace = config.timeout + Duration::from_secs(1);
     let connections = Arc::new(Semaphore::new(config.connections));
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
+    let clients = Arc::new(Clients::default());
+    let shared = Arc::new(config.clone());
     let gateway = Arc::new(Gateway::start(config)?);
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
@@ -42,29 +52,28 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY: {error}");
-        }
-        let gateway = gateway.clone();
-        let service = service_fn(move |request| gateway.clone().handle(request));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("connection: {error}");
+        let Some(admitted) = clients.admit(address.ip(), shared.connections_per_client) else {
+            tracing::debug!(%address, "too many connections");
+            if let Ok(room) = turned_away.clone().try_acquire_owned() {
+                tokio::spawn(async move {
+                    connection::turn_away(stream, TOO_MANY, FAREWELL).await;
+                    drop(room);
+                });
             }
-            drop(permit);
+            continue;
+        };
+        let (gateway, config, watcher) = (gateway.clone(), shared.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            connection::serve(stream, gateway, &config, watcher).await;
+            drop((admitted, permit));
         });
     }
     drop(listener);
@@ -79,4 +88,16 @@ pub async fn serve(
     }
     gateway.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_those_turned_away_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(TOO_MANY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    }
 }

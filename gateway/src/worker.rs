@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
 use sprout_vmm::worker::protocol::{
-    self, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, Seed, ToWorker,
+    self, Decoder, Done, FromWorker, LogStream, MAX_FROM_WORKER, Outcome, ProtocolError, Seed,
+    ToWorker,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -13,10 +14,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::job::{Failure, Job};
-use crate::logs::FunctionLog;
+use crate::logs::{FunctionLog, MAX_LINE};
 use crate::metrics::{Metrics, Stage};
 use crate::process::Process;
 use crate::spawn::Spawner;
+use crate::text::printable_within;
 
 /// How long a worker may take to create its VM.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -25,6 +27,11 @@ const DONE_GRACE: Duration = Duration::from_millis(500);
 /// How long to wait for the exit status of a worker that closed its socket.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
 const READ_PIECE: usize = 64 * 1024;
+/// Pieces of a body below this are gathered, up to [`GATHERED`].
+const CRUMB: usize = 4 * 1024;
+const GATHERED: usize = 64 * 1024;
+/// Most lines of a guest kernel's panic in the log.
+const PANIC_LINES: usize = 100;
 /// How many workers may be lost before they begin with a job, and it is given to another one.
 const MOST_LOST: u32 = 3;
 
@@ -47,7 +54,7 @@ impl Worker {
         Ok(Self {
             process,
             socket,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(MAX_FROM_WORKER),
             buffer,
             pid,
         })
@@ -129,6 +136,16 @@ impl Worker {
     ) -> Option<Box<Job>> {
         let (id, function) = (job.id.clone(), job.function.clone());
         metrics.took(&function, Stage::Queue, job.queued.elapsed());
+        let complete = tokio::select! {
+            complete = job.complete() => complete,
+            () = stop.cancelled() => false,
+        };
+        if !complete {
+            // The client has been told, or has gone.
+            tracing::debug!(function, request = id, "its body did not come");
+            self.end().await;
+            return None;
+        }
         let mut log = FunctionLog::new(&function, &id);
         let mut done = None;
         let outcome = tokio::select! {
@@ -244,7 +261,8 @@ impl Worker {
     }
 }
 
-/// The parts of a response that are there, and its end if it is among them.
+/// The parts of a response that are there, and its end if it is among them. A body in crumbs becomes
+/// pieces: what is held for a client is little more than its bytes.
 fn take_parts(
     response: &mut ResponseDecoder,
     log: &mut FunctionLog,
@@ -264,6 +282,10 @@ fn take_parts(
                 parts.push(ResponseEvent::End);
                 return (parts, Some(Ok(())));
             }
+            Ok(Some(ResponseEvent::Body(crumb))) if crumb.len() < CRUMB => match parts.last_mut() {
+                Some(ResponseEvent::Body(piece)) if piece.len() < GATHERED => piece.extend(crumb),
+                _ => parts.push(ResponseEvent::Body(crumb)),
+            },
             Ok(Some(part)) => parts.push(part),
             Err(error) => {
                 let text = format!("the guest's response cannot be read: {error}");
@@ -280,7 +302,10 @@ fn unanswered(outcome: &Outcome) -> String {
         Outcome::Exited { status } => {
             format!("the function's process exited with status {status} before its response")
         }
-        Outcome::Panicked { report } => format!("the guest kernel panicked: {report}"),
+        Outcome::Panicked { report } => {
+            let first = report.lines().next().unwrap_or_default();
+            format!("the guest kernel panicked: {first}")
+        }
         Outcome::Failed { error } => error.clone(),
     }
 }
@@ -295,11 +320,11 @@ fn report(function: &str, id: &str, done: &Done, metrics: &Metrics) {
         metrics.took(function, stage, Duration::from_micros(time));
     }
     if let Outcome::Panicked { report } = &done.outcome {
-        tracing::error!(
-            function,
-            request = id,
-            "the guest kernel panicked: {report}"
-        );
+        // Each line with the marks of a log line: the text is the guest's.
+        for line in report.lines().take(PANIC_LINES) {
+            let line = printable_within(line, MAX_LINE);
+            tracing::error!(function, request = id, "the guest kernel panicked: {line}");
+        }
     }
     tracing::debug!(function, request = id, ?timings, counters = ?done.counters, "instance ended");
 }

@@ -99,7 +99,7 @@ impl Gateway {
                 bail!("sprout serve ended at once ({status}):\n{}", self.log());
             }
             if self.url.is_empty() {
-                self.url = self.address().unwrap_or_default();
+                self.url = self.said_address().unwrap_or_default();
             } else if self
                 .get("/healthz")
                 .is_ok_and(|answer| answer.status == 200)
@@ -116,7 +116,7 @@ impl Gateway {
     }
 
     /// The address the gateway says it listens on.
-    fn address(&self) -> Option<String> {
+    fn said_address(&self) -> Option<String> {
         let log = self.log();
         let (_, rest) = log.split_once("listening on ")?;
         let (address, _) = rest.split_once(char::is_whitespace)?;
@@ -135,6 +135,23 @@ impl Gateway {
             request = request.header(*name, *value);
         }
         answer(request.send(body)?)
+    }
+
+    /// Where it listens: address and port.
+    pub fn address(&self) -> Result<&str> {
+        self.url.strip_prefix("http://").context("no address")
+    }
+
+    /// The most memory its process ever had, in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let text = line
+            .context("no VmHWM")?
+            .trim()
+            .trim_end_matches("kB")
+            .trim_end();
+        Ok(text.parse::<u64>()? << 10)
     }
 
     /// All that the gateway wrote to standard output and standard error.

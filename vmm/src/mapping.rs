@@ -148,10 +148,13 @@ impl Mapping {
             libc::mmap(at, length, protection, flags | libc::MAP_FIXED, fd, 0)
         };
         if placed == libc::MAP_FAILED {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
+            return Err(io::Error::last_os_error());
         }
+        if protection & libc::PROT_WRITE != 0 {
+            // What a guest has in its memory is nobody's business after a crash of ours.
+            self.advise(offset, length, libc::MADV_DONTDUMP)?;
+        }
+        Ok(())
     }
 
     /// First byte.
@@ -170,7 +173,7 @@ impl Mapping {
             return Err(too_large());
         }
         // SAFETY: the range lies in our mapping; callers pass advice that keeps its content
-        // (populate, huge pages), as this type is private to the crate's memory code.
+        // (populate, huge pages, no dumps), as this type is private to the crate's memory code.
         let result = unsafe { libc::madvise(self.start.add(offset).cast(), length, advice) };
         if result != 0 {
             Err(io::Error::last_os_error())

@@ -137,6 +137,7 @@ mod tests {
             id: String::new(),
             function: seed_name.into(),
             assign,
+            body: None,
             arrived: now,
             queued: now,
             deadline: now + timeout,

@@ -84,6 +84,27 @@ impl Worker {
         self.done(Outcome::Answered);
     }
 
+    fn head(&mut self, headers: Vec<(String, String)>) {
+        let head = ResponseHead {
+            status: 200,
+            headers,
+        };
+        self.respond(head.encode().expect("head"));
+    }
+
+    fn body(&mut self, piece: &[u8]) {
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, frame::FrameKind::Body, piece).expect("body");
+        self.respond(bytes);
+    }
+
+    fn end(&mut self) {
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, frame::FrameKind::End, b"").expect("end");
+        self.respond(bytes);
+        self.done(Outcome::Answered);
+    }
+
     fn serve(&mut self) {
         self.say(FromWorker::Ready);
         let mut prepared = None;
@@ -147,25 +168,71 @@ impl Worker {
                 self.respond(bytes);
                 self.done(Outcome::Answered);
             }
+            "count" => {
+                let count = request.head.headers.len();
+                self.text(&request, &count.to_string());
+            }
+            "fields-512" | "fields-513" => {
+                let count = path.trim_start_matches("fields-").parse().expect("number");
+                let headers = (0..count).map(|n| (format!("x-{n}"), "v".to_owned()));
+                self.head(headers.collect());
+                self.end();
+            }
+            "large-fields" => {
+                self.head(vec![("x".to_owned(), "v".repeat(70_000))]);
+                self.end();
+            }
+            "pause" | "stall" => {
+                self.head(vec![]);
+                for piece in ["one ", "two ", "three"] {
+                    self.body(piece.as_bytes());
+                    if path == "stall" {
+                        std::thread::sleep(Duration::from_secs(60));
+                    }
+                    std::thread::sleep(Duration::from_millis(1300));
+                }
+                self.end();
+            }
+            "flood" => {
+                self.head(vec![]);
+                for _ in 0..1000 {
+                    self.body(&[b'x'; 60_000]);
+                }
+                self.end();
+            }
+            "long-message" => {
+                let _ = self.socket.write_all(&(2u32 << 20).to_le_bytes());
+                let _ = self.socket.write_all(&vec![1; 2 << 20]);
+            }
+            "empty-frames" => {
+                self.head(vec![]);
+                let mut bytes = Vec::new();
+                frame::encode(&mut bytes, frame::FrameKind::Body, b"").expect("body");
+                let many = bytes.repeat(20_000);
+                for _ in 0..100 {
+                    self.respond(many.clone());
+                }
+                self.end();
+            }
+            "crumbs" => {
+                self.head(vec![]);
+                let mut bytes = Vec::new();
+                frame::encode(&mut bytes, frame::FrameKind::Body, b"c").expect("body");
+                let many = bytes.repeat(20_000);
+                for _ in 0..10 {
+                    self.respond(many.clone());
+                }
+                self.end();
+            }
             "stream" | "crash-inside" => {
-                let head = ResponseHead {
-                    status: 200,
-                    headers: vec![],
-                };
-                self.respond(head.encode().expect("head"));
+                self.head(vec![]);
                 for _ in 0..50 {
-                    let mut bytes = Vec::new();
-                    frame::encode(&mut bytes, frame::FrameKind::Body, &[b'x'; 10_000])
-                        .expect("body");
-                    self.respond(bytes);
+                    self.body(&[b'x'; 10_000]);
                 }
                 if path == "crash-inside" {
                     std::process::abort();
                 }
-                let mut bytes = Vec::new();
-                frame::encode(&mut bytes, frame::FrameKind::End, b"").expect("end");
-                self.respond(bytes);
-                self.done(Outcome::Answered);
+                self.end();
             }
             _ => {
                 let body = String::from_utf8_lossy(&request.body).into_owned();

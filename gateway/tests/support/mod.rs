@@ -1,5 +1,8 @@
 //! A running gateway and a plain HTTP client.
 
+// Each test program uses its part.
+#![allow(dead_code)]
+
 pub mod fake;
 
 use std::io::{Read, Write};
@@ -134,6 +137,21 @@ impl Server {
         stream
     }
 
+    /// A connection to it.
+    pub fn socket(&self) -> TcpStream {
+        TcpStream::connect(self.address).expect("connection")
+    }
+
+    /// A connection to it from another loopback address.
+    pub fn socket_from(&self, source: [u8; 4]) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("socket");
+        let source = SocketAddr::from((source, 0));
+        socket.bind(&source.into()).expect("source address");
+        socket.connect(&self.address.into()).expect("connection");
+        socket.into()
+    }
+
     pub fn raw(&self, line: &str, headers: &str, body: &[u8]) -> Answer {
         read_answer(self.connect(line, headers, body))
     }
@@ -230,15 +248,25 @@ impl Answer {
     }
 }
 
-pub fn read_answer(mut stream: TcpStream) -> Answer {
+pub fn read_answer(stream: TcpStream) -> Answer {
+    answer_of(&read_all(stream))
+}
+
+/// All that comes until the gateway closes the connection.
+pub fn read_all(mut stream: TcpStream) -> Vec<u8> {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .expect("timeout");
     let mut bytes = Vec::new();
-    // A reset after the answer is the gateway's way to refuse the rest of a body.
-    let _ = stream.read_to_end(&mut bytes);
+    let end = stream.read_to_end(&mut bytes);
+    assert!(end.is_ok(), "{end:?} after {} bytes", bytes.len());
+    bytes
+}
+
+/// The one answer in these bytes.
+pub fn answer_of(bytes: &[u8]) -> Answer {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-    let end = end.unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(&bytes)));
+    let end = end.unwrap_or_else(|| panic!("no answer: {}", String::from_utf8_lossy(bytes)));
     let head = String::from_utf8(bytes[..end].to_vec()).expect("head is text");
     let status = head
         .split(' ')
@@ -255,6 +283,19 @@ pub fn read_answer(mut stream: TcpStream) -> Answer {
         (answer.body, answer.complete) = unchunk(&answer.body);
     }
     answer
+}
+
+/// The answers in these bytes, whose bodies all have a length.
+pub fn answers_of(mut bytes: &[u8]) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    while !bytes.is_empty() {
+        let mut answer = answer_of(bytes);
+        let length = answer.header("content-length").expect("a length");
+        let rest = answer.body.split_off(length.parse().expect("number"));
+        bytes = &bytes[bytes.len() - rest.len()..];
+        answers.push(answer);
+    }
+    answers
 }
 
 fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, bool) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
 
-use super::protocol::{self, FromWorker, LogStream, ProtocolError};
+use super::protocol::{self, FromWorker, LogStream, PIECE, ProtocolError};
 use crate::backend::{
     Backend, InputStream, Ready, Stream, collect, parse_counters, poll, scatter, watch_if,
 };
@@ -72,10 +72,12 @@ impl<'a> Channel<'a> {
         })
     }
 
-    fn log(&self, stream: LogStream, bytes: Vec<u8>) -> io::Result<usize> {
-        let length = bytes.len();
-        self.send(&FromWorker::Log { stream, bytes })?;
-        Ok(length)
+    fn log(&self, stream: LogStream, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.chunks(PIECE) {
+            let bytes = piece.to_vec();
+            self.send(&FromWorker::Log { stream, bytes })?;
+        }
+        Ok(bytes.len())
     }
 }
 
@@ -86,7 +88,7 @@ impl Backend for Channel<'_> {
             Stream::Stderr | Stream::Terminal => LogStream::Stderr,
             Stream::Log => LogStream::Sentry,
         };
-        self.log(stream, collect(data))
+        self.log(stream, &collect(data))
     }
 
     fn console_read(&mut self, _: InputStream, _: &[VolatileSlice<'_>]) -> io::Result<usize> {
@@ -104,12 +106,14 @@ impl Backend for Channel<'_> {
 
     fn channel_send(&mut self, data: &[VolatileSlice<'_>]) -> io::Result<usize> {
         let bytes = collect(data);
-        let length = bytes.len();
-        self.send(&FromWorker::Response { bytes })?;
+        for piece in bytes.chunks(PIECE) {
+            let bytes = piece.to_vec();
+            self.send(&FromWorker::Response { bytes })?;
+        }
         let elapsed = self.start.elapsed();
         self.first_byte.get_or_insert(elapsed);
         self.last_byte = Some(elapsed);
-        Ok(length)
+        Ok(bytes.len())
     }
 
     fn stats(&mut self, text: &str) {
@@ -118,7 +122,7 @@ impl Backend for Channel<'_> {
 
     fn audit(&mut self, line: &str) {
         // A gateway that is gone ends the guest at its next wait or tick.
-        let _ = self.log(LogStream::Audit, line.as_bytes().to_vec());
+        let _ = self.log(LogStream::Audit, line.as_bytes());
     }
 
     fn wait(

@@ -7,12 +7,12 @@
 //! worker  -> Ready                      a VM is created and waits
 //! gateway -> Prepare(Seed)              optional: map the seed now, before a request exists
 //! gateway -> Assign                     be this instance, answer this request
-//! worker  -> Log*, Response*            as the guest produces them
+//! worker  -> Log*, Response*            as the guest produces them, in pieces
 //! worker  -> Done                       the last message; the socket closes after it
 //! ```
 //!
-//! Each message is a `u32` little-endian length and that many bytes of postcard. Both ends check
-//! the length against [`MAX_MESSAGE`] before they believe it. Timeouts are the gateway's affair:
+//! Each message is a `u32` little-endian length and that many bytes of postcard. Workers check the
+//! length against [`MAX_MESSAGE`], the gateway against [`MAX_FROM_WORKER`], before they believe it. Timeouts are the gateway's affair:
 //! it kills the worker's process.
 
 use std::io::{self, Read, Write};
@@ -24,6 +24,11 @@ use crate::isolation::Required;
 
 /// Longest message in bytes: request bodies travel in one message.
 pub const MAX_MESSAGE: usize = 64 << 20;
+
+/// Longest message from a worker: what a guest sends is cut into pieces.
+pub const MAX_FROM_WORKER: usize = 1 << 20;
+/// Most bytes of a guest in one message.
+pub const PIECE: usize = 128 << 10;
 
 /// From the gateway to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,8 +153,8 @@ pub enum ProtocolError {
     #[error("worker socket: {0}")]
     Io(#[from] io::Error),
     /// The length is beyond [`MAX_MESSAGE`].
-    #[error("a worker message of {0} bytes is longer than the {MAX_MESSAGE} allowed")]
-    TooLong(usize),
+    #[error("a worker message of {0} bytes is longer than the {1} allowed")]
+    TooLong(usize, usize),
     /// The bytes are no message of this version.
     #[error("malformed worker message: {0}")]
     Malformed(#[from] postcard::Error),
@@ -164,7 +169,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ProtocolError> {
             bytes[..4].copy_from_slice(&prefix.to_le_bytes());
             Ok(bytes)
         }
-        _ => Err(ProtocolError::TooLong(length)),
+        _ => Err(ProtocolError::TooLong(length, MAX_MESSAGE)),
     }
 }
 
@@ -199,28 +204,38 @@ pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> Result<T, ProtocolEr
         return Err(ProtocolError::Closed);
     }
     from.read_exact(&mut prefix[first..])?;
-    let mut bytes = vec![0; message_length(prefix)?];
+    let mut bytes = vec![0; message_length(prefix, MAX_MESSAGE)?];
     from.read_exact(&mut bytes)?;
     Ok(postcard::from_bytes(&bytes)?)
 }
 
-fn message_length(prefix: [u8; 4]) -> Result<usize, ProtocolError> {
+fn message_length(prefix: [u8; 4], limit: usize) -> Result<usize, ProtocolError> {
     let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
-    if length > MAX_MESSAGE {
-        Err(ProtocolError::TooLong(length))
+    if length > limit {
+        Err(ProtocolError::TooLong(length, limit))
     } else {
         Ok(length)
     }
 }
 
 /// Takes messages apart for a reader that gets bytes in whatever pieces they arrive (tokio).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
     consumed: usize,
+    limit: usize,
 }
 
 impl Decoder {
+    /// A decoder that refuses messages above `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            consumed: 0,
+            limit,
+        }
+    }
+
     /// Adds bytes that arrived.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.consumed);
@@ -234,7 +249,7 @@ impl Decoder {
         let Some((prefix, rest)) = pending.split_first_chunk::<4>() else {
             return Ok(None);
         };
-        let length = message_length(*prefix)?;
+        let length = message_length(*prefix, self.limit)?;
         let Some(body) = rest.get(..length) else {
             return Ok(None);
         };
@@ -277,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_decoder_takes_bytes_one_at_a_time() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_FROM_WORKER);
         let mut seen = Vec::new();
         let wire = [
             encode(&FromWorker::Ready).unwrap(),
@@ -296,11 +311,11 @@ mod tests {
 
     #[test]
     fn absurd_lengths_are_refused_before_allocation() {
-        let mut decoder = Decoder::default();
+        let mut decoder = Decoder::new(MAX_FROM_WORKER);
         decoder.feed(&[0xff; 4]);
         assert!(matches!(
             decoder.next_message::<ToWorker>(),
-            Err(ProtocolError::TooLong(_))
+            Err(ProtocolError::TooLong(0xffff_ffff, MAX_FROM_WORKER))
         ));
         let cut = encode(&assign()).unwrap();
         assert!(matches!(

@@ -8,6 +8,7 @@ mod image;
 mod isolation;
 mod restore;
 mod run;
+mod secrecy;
 mod serve;
 mod snapshot;
 mod worker;
@@ -68,7 +69,12 @@ fn main() -> ExitCode {
     if matches!(command, Command::Doctor(_) | Command::Image(_)) {
         end_by_sigpipe();
     }
-    let outcome = match command {
+    let secret = match command {
+        Command::Doctor(_) | Command::Image(_) => Ok(()),
+        Command::Serve(_) | Command::Worker(_) => secrecy::keep_others_out(),
+        _ => secrecy::write_no_core(),
+    };
+    let outcome = secret.and_then(|()| match command {
         Command::Run(args) => run::run(args),
         Command::Deploy(args) => deploy::run(args),
         Command::Serve(args) => serve::run(args),
@@ -77,7 +83,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Image(args) => image::run(args),
         Command::Worker(args) => worker::run(args),
-    };
+    });
     outcome.unwrap_or_else(|error| {
         // That nobody reads it changes nothing.
         let _ = writeln!(std::io::stderr(), "sprout: {error:#}");

@@ -32,12 +32,30 @@ pub struct Args {
     /// Most connections open at once
     #[arg(long, value_name = "N", default_value_t = 512)]
     connections: usize,
-    /// Longest time from a request to the end of its response
+    /// Most of them from one client address [default: half of --connections]
+    #[arg(long, value_name = "N")]
+    connections_per_client: Option<usize>,
+    /// How long a client may take to send a request's head, or keep a connection idle
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    head_timeout: Duration,
+    /// How long a client may send nothing of a request's body
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    body_timeout: Duration,
+    /// How long a client may take nothing of its answer
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    send_timeout: Duration,
+    /// Longest time from a request to the end of its response, and of its body's arrival
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
     /// Largest request body
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_bytes)]
     max_body: usize,
+    /// Most header fields of a request, and of a function's response
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    max_header_fields: usize,
+    /// Largest head of a request, and of a function's response
+    #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_bytes)]
+    max_header_size: usize,
     #[command(flatten)]
     requirement: Requirement,
 }
@@ -52,6 +70,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         max_workers: args.max_workers.unwrap_or(args.workers.saturating_mul(4)),
         queue: args.queue,
         connections: args.connections,
+        connections_per_client: args
+            .connections_per_client
+            .unwrap_or(args.connections.div_ceil(2)),
+        head_timeout: args.head_timeout,
+        body_timeout: args.body_timeout,
+        send_timeout: args.send_timeout,
+        max_header_fields: args.max_header_fields,
+        max_header_size: args.max_header_size,
         timeout: args.timeout,
         max_request_body: args.max_body,
         required_isolation: args.requirement.required(),

@@ -1,0 +1,183 @@
+//! Bodies of requests: read when a worker is there for the request, not before, within limits of
+//! size and time. A request that waits or is refused holds none of its body.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
+use sprout_agent::RequestEncoder;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::{REPORT_GRACE, Refusal, refuse};
+use crate::config::Config;
+use crate::job::{Awaited, Failure};
+
+/// The limits of all uploads.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    largest: usize,
+    /// For the whole body.
+    time: Duration,
+    /// For its next piece.
+    patience: Duration,
+    /// A worker waits for a body that comes: slow ones may not have them all.
+    room: Semaphore,
+    waiting: AtomicUsize,
+    queue: usize,
+}
+
+/// A body that is still to be read, and who waits for it.
+pub(super) struct Upload {
+    body: Incoming,
+    encoder: RequestEncoder,
+    /// Whether the function gets the body.
+    wanted: bool,
+    admitted: oneshot::Receiver<()>,
+    request: oneshot::Sender<(Vec<u8>, Instant)>,
+}
+
+impl Upload {
+    /// The body of a request whose head is in `encoder`, and the worker's side of it.
+    pub(super) fn new(body: Incoming, encoder: RequestEncoder, wanted: bool) -> (Self, Awaited) {
+        let (admit, admitted) = oneshot::channel();
+        let (give, request) = oneshot::channel();
+        let upload = Self {
+            body,
+            encoder,
+            wanted,
+            admitted,
+            request: give,
+        };
+        let awaited = Awaited {
+            admitted: admit,
+            request,
+        };
+        (upload, awaited)
+    }
+}
+
+impl Uploads {
+    /// As configured.
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            largest: config.max_request_body,
+            time: config.timeout,
+            patience: config.body_timeout,
+            room: Semaphore::new(config.max_workers.div_ceil(2)),
+            waiting: AtomicUsize::new(0),
+            queue: config.queue,
+        }
+    }
+
+    fn too_large(&self) -> Refusal {
+        let text = format!(
+            "the request body is above the limit of {} bytes",
+            self.largest
+        );
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    /// Refuses a body that says it is too large.
+    pub(super) fn check(&self, body: &Incoming) -> Result<(), Refusal> {
+        if body.size_hint().lower() > self.largest as u64 {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    /// Waits until a worker may be had for one more upload.
+    pub(super) async fn room(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Refusal> {
+        if let Ok(room) = self.room.try_acquire() {
+            return Ok(room);
+        }
+        let place = Place::take(&self.waiting);
+        if place.number >= self.queue {
+            return Err(refuse(&Failure::Overloaded));
+        }
+        match timeout_at(deadline, self.room.acquire()).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) | Err(_) => Err(refuse(&Failure::Overloaded)),
+        }
+    }
+
+    /// Waits for a worker, reads the body and hands over the request. Returns when the response must
+    /// be complete: the time of the reading does not count.
+    pub(super) async fn read(&self, upload: Upload, deadline: Instant) -> Result<Instant, Refusal> {
+        let Upload {
+            mut body,
+            mut encoder,
+            wanted,
+            admitted,
+            request,
+        } = upload;
+        match timeout_at(deadline + REPORT_GRACE, admitted).await {
+            Ok(Ok(())) => {}
+            // The job has been given up; no worker took it in time.
+            Ok(Err(_)) | Err(_) => return Err(refuse(&Failure::Overloaded)),
+        }
+        let began = Instant::now();
+        let end = began + self.time;
+        let mut length = 0usize;
+        loop {
+            let next = end.min(Instant::now() + self.patience);
+            let frame = match timeout_at(next, body.frame()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => {
+                    let text = format!("the request body cannot be read: {error}");
+                    return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+                }
+                Err(_) => {
+                    let text = format!(
+                        "the request body did not arrive: there are {:?} for each piece and {:?} \
+                         for all",
+                        self.patience, self.time
+                    );
+                    return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text));
+                }
+            };
+            // Trailers are no part of it.
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            length += piece.len();
+            if length > self.largest {
+                return Err(self.too_large());
+            }
+            if wanted {
+                encoder.body(&piece).map_err(unusable)?;
+            }
+        }
+        let deadline = deadline + began.elapsed();
+        let bytes = encoder.finish().map_err(unusable)?;
+        // A worker that has ended meanwhile says so by the reply.
+        let _ = request.send((bytes, deadline));
+        Ok(deadline)
+    }
+}
+
+fn unusable(error: sprout_agent::ProtocolError) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, error.to_string())
+}
+
+/// A place in a queue, given back when dropped.
+struct Place<'a> {
+    queue: &'a AtomicUsize,
+    number: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(queue: &'a AtomicUsize) -> Self {
+        let number = queue.fetch_add(1, Ordering::Relaxed);
+        Self { queue, number }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.queue.fetch_sub(1, Ordering::Relaxed);
+    }
+}
