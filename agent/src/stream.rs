@@ -458,11 +458,11 @@ mod tests {
         let mut empty = Vec::new();
         frame::encode(&mut empty, FrameKind::Body, b"").unwrap();
         let many = empty.repeat(1 << 16);
-        let pushes = (0..17).take_while(|_| {
+        for _ in 0..15 {
             decoder.push(&many);
-            matches!(decoder.next_event(), Ok(None))
-        });
-        assert_eq!(pushes.count(), 15);
+            assert!(matches!(decoder.next_event(), Ok(None)));
+        }
+        decoder.push(&many);
         let last = decoder.next_event();
         assert!(
             matches!(last, Err(ProtocolError::TooManyFrames)),

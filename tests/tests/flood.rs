@@ -13,14 +13,15 @@ use sprout_tests::gateway::Gateway;
 use sprout_tests::sprout;
 use sprout_tests::store::Store;
 
-/// Most memory the gateway ever has, whatever its guests and clients do here. It has 25 MiB with
+/// Most memory the gateway ever has, whatever its guests and clients do here. It has 7 MiB with
 /// nothing to do; what one request may have it hold is in docs/gateway.md.
-const MOST_MEMORY: u64 = 96 << 20;
+const MOST_MEMORY: u64 = 64 << 20;
 
 /// Writes of up to 16 MiB each guest sends.
 const TIMES: usize = 8;
 
-/// The kinds of floods on the request channel; none is a response.
+/// The kinds of floods on the request channel; none is a response. Those of log lines are survived
+/// by the response behind them: what is too much is dropped.
 const CHANNEL: [&str; 7] = [
     "empty", "crumbs", "logs", "lines", "fields", "error", "part",
 ];
@@ -70,8 +71,9 @@ fn memory() -> Result<()> {
                     .ok()
                     .and_then(Result::ok)
                     .map(|answer| answer.status);
+                let survived = kind == "lines" && status == Some(200);
                 let refused = matches!(status, None | Some(500 | 502 | 504));
-                ensure!(refused, "{kind}: status {status:?}");
+                ensure!(survived || refused, "{kind}: status {status:?}");
             }
             Ok(())
         })?;
