@@ -25,6 +25,32 @@ const OSXSAVE: u32 = 1 << 27;
 const HYPERVISOR: u32 = 1 << 31;
 // CPUID.1:EDX: there are several logical processors.
 const SEVERAL: u32 = 1 << 28;
+// CPUID.1:ECX: the capabilities MSR of performance monitoring.
+const PDCM: u32 = 1 << 15;
+// CPUID.1:EDX: the debug store.
+const DEBUG_STORE: u32 = 1 << 21;
+// CPUID.1:ECX: the debug store's 64-bit area and its filter by privilege level.
+const DEBUG_STORE_64: u32 = 1 << 2 | 1 << 4;
+// CPUID.7.0:EDX: architectural last-branch records. CPUID.7.0:EBX: processor trace.
+const LAST_BRANCHES: u32 = 1 << 19;
+const PROCESSOR_TRACE: u32 = 1 << 25;
+// CPUID.8000_0001:ECX: virtualization, instruction-based sampling, and counters: of the core, of the
+// northbridge, of the last-level cache; of timestamps.
+const SVM: u32 = 1 << 2;
+const AMD_COUNTERS: u32 = 1 << 10 | 1 << 23 | 1 << 24 | 1 << 27 | 1 << 28;
+/// Leaves that only say more of what is not offered: performance monitoring (10, 0x23, AMD's
+/// 0x8000_001b and 0x8000_0022), processor trace (0x14), last-branch records (0x1c), nested
+/// virtualization (0x8000_000a) and memory encryption (0x8000_001f).
+const NOT_OFFERED: [u32; 8] = [
+    0xa,
+    0x14,
+    0x1c,
+    0x23,
+    0x8000_000a,
+    0x8000_001b,
+    0x8000_001f,
+    0x8000_0022,
+];
 // CPUID.7.0:EBX and EDX.
 const INVPCID: u32 = 1 << 10;
 const AMX: u32 = 1 << 22 | 1 << 24 | 1 << 25;
@@ -78,9 +104,18 @@ pub fn table_for_guest(mut supported: CpuId, host: impl Fn(u32, u32) -> Leaf) ->
             1 => {
                 entry.ebx = (entry.ebx & 0x0000_ffff) | 1 << 16;
                 entry.ecx |= HYPERVISOR;
-                entry.ecx &= !(TSC_DEADLINE | X2APIC | VMX | MONITOR);
+                entry.ecx &= !(TSC_DEADLINE | X2APIC | VMX | MONITOR | PDCM | DEBUG_STORE_64);
+                entry.edx &= !DEBUG_STORE;
             }
+            7 if entry.index == 0 => {
+                entry.ebx &= !PROCESSOR_TRACE;
+                entry.edx &= !LAST_BRANCHES;
+            }
+            0x8000_0001 => entry.ecx &= !(SVM | AMD_COUNTERS),
             0xb | 0x1f => entry.edx = 0,
+            leaf if NOT_OFFERED.contains(&leaf) => {
+                (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
+            }
             _ => {}
         }
     }
@@ -339,6 +374,52 @@ mod tests {
         assert_eq!(find(&table, 1, 0).unwrap().ebx, 0x0001_0800);
         assert!(!has_fsgsbase(&table));
         assert_eq!(xcr0(&table), 0b11);
+    }
+
+    #[test]
+    fn neither_virtualization_nor_performance_monitoring_is_offered() {
+        let all = Leaf {
+            eax: u32::MAX,
+            ebx: u32::MAX,
+            ecx: u32::MAX,
+            edx: u32::MAX,
+        };
+        // Hardware KVM that reports everything, and software KVM on a host that has it.
+        for basic in [all, Leaf::default()] {
+            let mut entries: Vec<_> = NOT_OFFERED.map(|leaf| entry(leaf, 0, all)).into();
+            entries.extend([entry(0xa, 1, all), entry(0x14, 1, all)]);
+            entries
+                .extend([(1, 0), (7, 0), (0x8000_0001, 0)].map(|(leaf, i)| entry(leaf, i, basic)));
+            let table = CpuId::from_entries(&entries).unwrap();
+            let table = table_for_guest(table, |_, _| all);
+            for vcpu in 0..2 {
+                let table = for_vcpu(&table, vcpu, 2);
+                for entry in table.as_slice() {
+                    let registers = [entry.eax, entry.ebx, entry.ecx, entry.edx];
+                    match entry.function {
+                        1 => {
+                            assert_eq!(entry.ecx & (VMX | PDCM | DEBUG_STORE_64), 0);
+                            assert_eq!(entry.edx & DEBUG_STORE, 0);
+                            assert_ne!(entry.ecx & SSE3, 0);
+                        }
+                        7 if entry.index == 0 => {
+                            assert_eq!(entry.ebx & PROCESSOR_TRACE, 0);
+                            assert_eq!(entry.edx & LAST_BRANCHES, 0);
+                            assert_ne!(entry.ebx & 1, 0);
+                        }
+                        0x8000_0001 => {
+                            assert_eq!(entry.ecx & (SVM | AMD_COUNTERS), 0);
+                            // LAHF in 64-bit mode stays.
+                            assert_ne!(entry.ecx & 1, 0);
+                        }
+                        leaf if NOT_OFFERED.contains(&leaf) => {
+                            assert_eq!(registers, [0; 4], "leaf {leaf:#x}");
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
     }
 
     #[test]

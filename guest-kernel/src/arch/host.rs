@@ -67,6 +67,9 @@ pub mod vdso {
     }
 }
 
+/// Nothing beyond the areas.
+pub const GATE_AREA: &str = "";
+
 pub const MACHINE: &[u8] = b"x86_64";
 
 pub fn hwcap() -> u64 {

@@ -257,18 +257,31 @@ impl AddressSpace {
         Ok(top)
     }
 
-    /// Maps pages of the kernel (vDSO) read-only where there is room; returns the address.
-    pub fn map_kernel_pages(&self, pages: Arc<KernelPages>, prot: Prot) -> Result<u64> {
+    /// Maps pages of the kernel (vDSO) read-only, one part behind the other, where there is room;
+    /// returns the first address.
+    pub fn map_kernel_pages(&self, parts: &[(Arc<KernelPages>, Prot)]) -> Result<u64> {
         let mut space = self.lock();
-        let len = super::FileMapping::size(&*pages);
+        let size = |part: &(Arc<KernelPages>, Prot)| super::FileMapping::size(&*part.0);
+        let len = parts.iter().map(size).sum();
         let high = space.mmap_base;
         let start = space.vmas.find_room(len, MMAP_MIN_ADDR, high, PAGE_SIZE, 0);
         let start = start.ok_or(Errno::ENOMEM)?;
-        let backing = Backing::File {
-            file: pages,
-            offset: 0,
-        };
-        space.add(start, len, prot - Prot::WRITE, VmaFlags::empty(), backing);
+        let mut at = start;
+        for part in parts {
+            let (pages, prot) = part.clone();
+            let backing = Backing::File {
+                file: pages,
+                offset: 0,
+            };
+            space.add(
+                at,
+                size(part),
+                prot - Prot::WRITE,
+                VmaFlags::empty(),
+                backing,
+            );
+            at += size(part);
+        }
         // Every program reads them as it starts.
         space.populate(start, start + len);
         Ok(start)

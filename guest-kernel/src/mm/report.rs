@@ -17,7 +17,7 @@ impl AddressSpace {
         for vma in self.areas() {
             write_line(out, &vma, &heap, stack)?;
         }
-        Ok(())
+        out.write_str(crate::arch::GATE_AREA)
     }
 
     /// Writes /proc/PID/smaps: for every area its line of maps and what of it is in memory.
@@ -32,7 +32,13 @@ impl AddressSpace {
             writeln!(out, "THPeligible:    {:>8}", u32::from(eligible))?;
             writeln!(out, "VmFlags: {}", vm_flags(&vma))?;
         }
-        Ok(())
+        if crate::arch::GATE_AREA.is_empty() {
+            return Ok(());
+        }
+        out.write_str(crate::arch::GATE_AREA)?;
+        write_rows(out, &[("Size", PAGE_SIZE), PAGE_SIZES[0], PAGE_SIZES[1]])?;
+        write_rows(out, &Resident::default().rows())?;
+        writeln!(out, "THPeligible:    {:>8}\nVmFlags: ex ", 0)
     }
 
     /// Writes /proc/PID/smaps_rollup: the sums of smaps.

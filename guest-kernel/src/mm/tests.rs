@@ -740,7 +740,7 @@ fn kernel_pages_appear_under_their_name_and_stay_the_kernels() {
     frame.write(0, b"vdso");
     let pages = KernelPages::new("[vdso]", std::vec![FilePage::Frame(frame.clone())]);
     let addr = space
-        .map_kernel_pages(pages, Prot::READ | Prot::EXEC)
+        .map_kernel_pages(&[(pages, Prot::READ | Prot::EXEC)])
         .unwrap();
     assert_eq!(read_byte(&space, addr), Some(b'v'));
     assert!(maps(&space).contains("[vdso]"));

@@ -16,8 +16,11 @@
 //! * Out: `int 4` at `strict_return`, RAX being the program's root and the stack holding RAX and
 //!   an `iretq` frame.
 //!
-//! An exception while the sentry runs is told from the program's by `in_program`, because a program
-//! may well fault with RIP at the sentry's addresses: it jumped there.
+//! # Whose exception
+//!
+//! Without privilege levels, an exception while the sentry runs is told from the program's by
+//! `in_program`, because a program may well fault with RIP at the sentry's addresses, or where
+//! nothing is beside them: it jumped there.
 
 use super::ring0;
 use super::tables::{
@@ -34,7 +37,7 @@ use sprout_abi::layout::selector;
 /// (virtual) IF could not be set again.
 const FMASK: u32 = 0x100 | 0x400 | 0x3000 | 0x4000 | 0x4_0000;
 
-/// RFLAGS that a program may have set, IF apart. In strict mode R11 need not be what SYSCALL left.
+/// RFLAGS that a program may have set, IF apart. In ring-3 mode R11 need not be what SYSCALL left.
 const RFLAGS_PROGRAM: u32 = 0x25_4dd5;
 
 global_asm!(
@@ -64,16 +67,16 @@ global_asm!(
 .set vector, 0
 .rept 33
     .balign 64
-    // `int3` from the sentry asks for a ring-0 service, `int 4` for the one that every switch to
-    // another process needs: each emulated instruction costs some 2 us. From the program the one is
-    // a breakpoint, the other a fault.
+    // The `int3` at one place of the sentry asks for a ring-0 service, the `int 4` at another for the
+    // one that every switch to another process needs: each emulated instruction costs some 2 us.
+    // Anywhere else the one is a breakpoint, the other a fault.
     .if vector == 3
-        test byte ptr [rsp + 7], 0x80
-        jnz ring0_service
+        cmp qword ptr [rsp], offset ring0_call_return
+        je ring0_service
     .endif
     .if vector == 4
-        test byte ptr [rsp + 7], 0x80
-        jz 1f
+        cmp qword ptr [rsp], offset ring0_load_cr3_return
+        jne 1f
         mov cr3, rdi
         iretq
 1:
@@ -122,8 +125,8 @@ global_asm!(
 1:
     .endif
     .if vector == 3
-        test byte ptr [rsp + 7], 0x80
-        jnz ring0_service
+        cmp qword ptr [rsp], offset ring0_call_return
+        je ring0_service
     .endif
     .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17) && (vector != 21)
         push 0
@@ -151,7 +154,7 @@ global_asm!(
     .endif
     mov [{s_rax}], rax
     mov eax, vector
-    jmp strict_exception
+    jmp exception_common
     .set vector, vector + 1
 .endr
 .org 0x5000, 0xcc
@@ -162,22 +165,26 @@ strict_bounce_4:
     mov rsp, {strict_bounce} + 4 * 40
     iretq
 
-strict_exception:
-    mov [{s_vector}], rax
-    cmp qword ptr [{s_in_program}], 0
-    je exception_in_sentry
-    mov qword ptr [{s_in_program}], 0
-    jmp exception_in_program
-
 // A fetch at LSTAR: registers are as SYSCALL left them (or as a program that jumped here had them;
 // `syscall_trap` looks).
 strict_syscall:
-    mov qword ptr [{s_vector}], 14
-    cmp qword ptr [{s_in_program}], 0
+    mov dword ptr [{s_vector}], 14
+    cmp dword ptr [{s_in_program}], 0
     je exception_in_sentry
-    mov qword ptr [{s_in_program}], 0
     mov rsp, [{e_rsp}]
     jmp syscall_entry
+
+// Where `ring0` asks for services.
+.global ring0_call
+ring0_call:
+    int3
+ring0_call_return:
+    ret
+.global ring0_load_cr3
+ring0_load_cr3:
+    int 4
+ring0_load_cr3_return:
+    ret
 
 // Operation in RAX, a `ring0` constant; only the sentry gets here.
 ring0_service:
@@ -205,7 +212,7 @@ ring0_read_cr2:
 
 // --- hardware mode: whose exception was it? -----------------------------------------------------
 exception_hardware:
-    mov [{s_vector}], rax
+    mov [{s_vector}], eax
     cld
     test byte ptr [rsp + 16], 3
     jnz exception_in_program
@@ -245,10 +252,10 @@ exception_hardware:
 
 // --- every exception: the frame lies at a fixed place, no stack is needed until we chose one ----
 exception_common:
-    mov [{s_vector}], rax
-    cld
-    bt qword ptr [{e_rip}], 63
-    jc exception_in_sentry
+    mov [{s_vector}], eax
+    cmp dword ptr [{s_in_program}], 0
+    je exception_in_sentry
+    mov dword ptr [{s_in_program}], 0
 exception_in_program:
     mov rsp, [{s_kernel_rsp}]
     push {user_ss}
@@ -265,7 +272,7 @@ exception_in_program:
     push_r8_to_r15
     xor ebp, ebp
     mov rdi, rsp
-    mov rsi, [{s_vector}]
+    mov esi, [{s_vector}]
     mov rdx, [{e_error}]
     mov rcx, [{s_cr2}]
     sub rsp, 8
@@ -273,8 +280,17 @@ exception_in_program:
     add rsp, 8
     jmp return_to_program
 
+// Without a wall a program can jump to the entry code with TF or AC set. Neither is the sentry's.
 exception_in_sentry:
-    mov rdi, [{s_vector}]
+    cmp dword ptr [{s_vector}], 1
+    je 1f
+    cmp dword ptr [{s_vector}], 17
+    jne 2f
+1:  and qword ptr [{e_rflags}], {rflags_no_traps}
+    mov rax, [{s_rax}]
+    mov rsp, {e_rip}
+    iretq
+2:  mov edi, [{s_vector}]
     mov rsi, [{e_error}]
     mov rdx, [{s_cr2}]
     mov rcx, [{e_rip}]
@@ -288,6 +304,8 @@ report_fault:
 .balign 64
 .global syscall_entry
 syscall_entry:
+    cld
+    mov dword ptr [{s_in_program}], 0
     mov [{s_user_rsp}], rsp
     mov rsp, [{s_kernel_rsp}]
     push {user_ss}
@@ -309,6 +327,10 @@ syscall_entry:
     add rsp, 8
 
 return_to_program:
+    // A program that jumped to the entry code had anything in R11.
+    and qword ptr [rsp + {f_rflags}], {rflags_program}
+    or qword ptr [rsp + {f_rflags}], 0x202
+    mov dword ptr [{s_in_program}], 1
     cmp word ptr [{s_strict}], 0
     jne return_to_program_strict
     pop_r15_to_r8
@@ -321,8 +343,6 @@ return_to_program:
     iretq
 
 return_to_program_strict:
-    and qword ptr [rsp + {f_rflags}], {rflags_program}
-    or qword ptr [rsp + {f_rflags}], 0x202
     pop_r15_to_r8
     // RAX goes just below the frame, in the place of the system-call number.
     pop rax
@@ -332,7 +352,6 @@ return_to_program_strict:
     pop rsi
     pop rdi
     mov rax, [{s_program_root}]
-    mov qword ptr [{s_in_program}], 1
     int 4
 strict_return:
     ud2
@@ -408,7 +427,7 @@ probe_landing:
     mov rsi, offset syscall_entry
     mov edx, 0xffffffff
     mov eax, {op_wrmsr}
-    int3
+    call ring0_call
     mov edi, 2
     call {main}
     ud2
@@ -472,7 +491,7 @@ start_secondary_ring3:
     s_cr2 = const SCRATCH as i64 + offset_of!(CpuScratch, cr2) as i64,
     s_sentry_root = const STRICT_SCRATCH as i64 + offset_of!(StrictScratch, sentry_root) as i64,
     s_program_root = const STRICT_SCRATCH as i64 + offset_of!(StrictScratch, program_root) as i64,
-    s_in_program = const STRICT_SCRATCH as i64 + offset_of!(StrictScratch, in_program) as i64,
+    s_in_program = const SCRATCH as i64 + offset_of!(CpuScratch, in_program) as i64,
     s_strict = const LOCAL as i64 + offset_of!(CpuLocal, strict) as i64,
     s_vector = const SCRATCH as i64 + offset_of!(CpuScratch, vector) as i64,
     e_error = const EXCEPTION_FRAME as i64,
@@ -481,6 +500,7 @@ start_secondary_ring3:
     e_rsp = const EXCEPTION_FRAME as i64 + 32,
     f_rflags = const offset_of!(TrapFrame, rflags),
     rflags_program = const RFLAGS_PROGRAM,
+    rflags_no_traps = const !0x4_0100_i32,
     op_wrmsr = const ring0::WRMSR,
     strict_bounce = const STRICT_BOUNCE_FRAMES as i64,
     bounce = const BOUNCE_FRAMES as i64,

@@ -15,11 +15,13 @@ mod tables;
 pub mod tlb;
 mod traps;
 pub mod vdso;
+mod vsyscall;
 
 pub use boot::{boot_info, restore_info, shared_page};
 pub use cpu::{cpu_count, cpu_index, own_root, prepare as prepare_cpus, spin_ticks, start_others};
 pub use fpu::FpuState;
 pub use switch::{KernelStack, ThreadRegisters, switch, switch_to_idle};
+pub use vsyscall::GATE_AREA;
 
 use crate::errno::{Errno, Result};
 use crate::syscalls::args::UserPtr;

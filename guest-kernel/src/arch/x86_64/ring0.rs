@@ -1,5 +1,6 @@
 //! Ring-3 mode: what takes ring 0 is done by the emulated stubs, asked for with `int3`, and `int 4`
-//! for the most frequent. A call costs 5 to 12 us and changes no register but RAX.
+//! for the most frequent, each at one address, by which the stubs know them. A call costs 5 to 12 us
+//! and changes no register but RAX.
 
 use core::arch::asm;
 
@@ -21,7 +22,7 @@ pub const READ_CR2: u64 = 4;
 /// In shared ring-3 mode only; `root` must map what the sentry uses.
 pub unsafe fn load_cr3(root: u64) {
     // SAFETY: as in `call`; what `root` is is the caller's promise.
-    unsafe { asm!("int 4", in("rdi") root, options(nostack)) };
+    unsafe { asm!("call ring0_load_cr3", in("rdi") root) };
 }
 
 /// Calls service `operation`.
@@ -31,11 +32,9 @@ pub unsafe fn load_cr3(root: u64) {
 /// In ring-3 mode only; as safe as the instruction it stands for.
 pub unsafe fn call(operation: u64, rdi: u64, rdx: u64) -> u64 {
     let result;
-    // SAFETY: the gate returns to the next instruction with RAX changed (`entry`); it needs no stack
-    // of ours. What the operation does is the caller's promise.
+    // SAFETY: the gate returns to the next instruction with RAX changed (`entry`). What the operation does is the caller's promise.
     unsafe {
-        asm!("int3", inout("rax") operation => result, in("rdi") rdi, in("rdx") rdx,
-            options(nostack));
+        asm!("call ring0_call", inout("rax") operation => result, in("rdi") rdi, in("rdx") rdx);
     }
     result
 }

@@ -59,7 +59,8 @@ struct RtSigFrame {
 const _: () = assert!(size_of::<SigContext>() == 256 && size_of::<RtSigFrame>() == 440);
 
 /// uc_flags: extended state present; SS saved; SS restored strictly.
-const UC_FLAGS: u64 = 1 | 2 | 4;
+const UC_FLAGS: u64 = 1 | 2 | UC_STRICT_RESTORE_SS;
+const UC_STRICT_RESTORE_SS: u64 = 4;
 /// `_fpx_sw_bytes` in the FXSAVE area's software-reserved bytes.
 const SW_RESERVED: usize = 464;
 const FP_XSTATE_MAGIC1: u32 = 0x4650_5853;
@@ -197,7 +198,10 @@ pub fn pop(task: &Arc<Task>, frame: &mut TrapFrame) -> Result<Restored> {
     // The handler's RET took the restorer's address.
     read(frame.rsp.wrapping_sub(8), saved.as_mut_bytes())?;
     let context = &saved.ucontext.context;
-    if context.rip >= USER_END || context.fs != 0 && context.fs != selector::USER_DATA {
+    // RIP is looked at on the way back to the program. Linux takes any selector and makes the IRET's
+    // fault the same signal.
+    let strict_ss = saved.ucontext.flags & UC_STRICT_RESTORE_SS != 0;
+    if context.cs | 3 != selector::USER_CODE || strict_ss && context.ss | 3 != selector::USER_DATA {
         return Err(Errno::EFAULT);
     }
     let mut fpu = task.fpu.lock();

@@ -44,7 +44,9 @@ pub struct CpuScratch {
     /// CR2 of the last page fault.
     pub cr2: u64,
     /// Vector of the last exception.
-    pub vector: u64,
+    pub vector: u32,
+    /// Ring-3 mode: not 0 from just before the return to the program until the next entry.
+    pub in_program: u32,
 }
 
 /// What entry code needs in strict mode only.
@@ -54,8 +56,6 @@ pub struct StrictScratch {
     pub sentry_root: u64,
     /// CR3 of the program that the next return enters.
     pub program_root: u64,
-    /// Not 0 from just before the return to the program until the next entry.
-    pub in_program: u64,
 }
 
 #[repr(C, packed)]
@@ -270,6 +270,7 @@ const fn tables() -> Tables {
                 rax: 0,
                 cr2: 0,
                 vector: 0,
+                in_program: 0,
             },
             local: CpuLocal {
                 index: AtomicU16::new(0),
@@ -282,7 +283,6 @@ const fn tables() -> Tables {
         strict: StrictScratch {
             sentry_root: PAGE_TABLES_GPA,
             program_root: 0,
-            in_program: 0,
         },
         bounce: bounce_frames(STUBS_BASE + LANDING_STUBS),
         bounce_strict: bounce_frames(STUBS_BASE + STRICT_LANDING_STUBS),

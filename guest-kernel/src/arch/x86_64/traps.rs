@@ -1,6 +1,6 @@
 //! What entry code calls: system calls, exceptions of the program, faults of the sentry itself.
 
-use super::{fpu, is_strict, ring0};
+use super::{fpu, is_strict, ring0, vsyscall};
 use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
 use crate::smp;
@@ -46,7 +46,12 @@ fn jumped_to_entry(task: &Arc<Task>, frame: &mut TrapFrame) {
     frame.rax = frame.orig_rax;
     frame.orig_rax = u64::MAX;
     frame.rip = super::syscall_entry_address();
-    page_fault(task, FETCH_BY_PROGRAM, frame.rip);
+    page_fault(
+        task,
+        frame,
+        FETCH_BY_PROGRAM,
+        super::syscall_entry_address(),
+    );
 }
 
 /// A new task's first moment on its own stack, with the kernel lock of who switched to it.
@@ -60,7 +65,7 @@ pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, erro
     smp::enter();
     let task = current();
     match vector {
-        14 => page_fault(&task, error, fault_address(cr2)),
+        14 => page_fault(&task, frame, error, fault_address(cr2)),
         v if v == u64::from(PREEMPT_VECTOR) => sched::yield_current(&task),
         _ => {
             let address = task.trap.lock().address;
@@ -88,7 +93,7 @@ fn fault_address(saved: u64) -> u64 {
     }
 }
 
-fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
+fn page_fault(task: &Arc<Task>, frame: &mut TrapFrame, error: u64, cr2: u64) {
     let access = if error & 0x10 != 0 {
         Access::Execute
     } else if error & 2 != 0 {
@@ -97,6 +102,9 @@ fn page_fault(task: &Arc<Task>, error: u64, cr2: u64) {
         Access::Read
     };
     crate::syscalls::counters::count_fault();
+    if access == Access::Execute && cr2 == frame.rip && vsyscall::contains(cr2) {
+        return vsyscall::emulate(task, frame);
+    }
     let outcome = if cr2 < USER_END {
         task.process().space().fault(cr2, access)
     } else {
@@ -196,17 +204,17 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
         }
         // A handler or entry point that is none. The processor's own fault would come when it is
         // half back in the program.
-        bad_return(&task, frame.rip);
+        bad_return(&task, frame);
     }
 }
 
-/// What Linux makes of an IRET to `rip`, which is not the program's.
-fn bad_return(task: &Arc<Task>, rip: u64) {
+/// What Linux makes of an IRET to an address that is not the program's.
+fn bad_return(task: &Arc<Task>, frame: &mut TrapFrame) {
     const GENERAL_PROTECTION: u64 = 13;
     const CANONICAL_BITS: u32 = 48;
-    let unused = u64::BITS - CANONICAL_BITS;
+    let (unused, rip) = (u64::BITS - CANONICAL_BITS, frame.rip);
     if (rip << unused).cast_signed() >> unused == rip.cast_signed() {
-        page_fault(task, 0x14, rip);
+        page_fault(task, frame, 0x14, rip);
     } else {
         let address = task.trap.lock().address;
         *task.trap.lock() = TrapInfo {

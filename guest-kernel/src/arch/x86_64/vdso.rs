@@ -1,9 +1,9 @@
 //! The vDSO: clock_gettime and its kin without entering the sentry.
 //!
 //! Two pages are mapped into every program, first the data page, then an ELF shared object of one
-//! page that the C library links against (vdso(7)). The object is assembled here whole, headers and
-//! all; its code reads the data page just below it. The sentry writes the data page at boot and
-//! restore, under a sequence count.
+//! page that the C library links against (vdso(7)). The object is assembled whole, headers and all
+//! (`vdso.s`); its code reads the data page just below it. The sentry writes the data page at boot
+//! and restore, under a sequence count.
 
 use crate::errno::Result;
 use crate::mm::{AddressSpace, FilePage, Frame, KernelPages, Prot};
@@ -30,179 +30,43 @@ struct Data {
     cpus: u64,
 }
 
+/// The System V ABI's hash of a symbol's name (generic ABI, chapter 5).
+const fn sysv_hash(name: &[u8]) -> u32 {
+    let (mut hash, mut at) = (0u32, 0);
+    while at < name.len() {
+        hash = (hash << 4).wrapping_add(name[at] as u32);
+        let high = hash & 0xf000_0000;
+        hash = (hash ^ high >> 24) & !high;
+        at += 1;
+    }
+    hash
+}
+
+/// GNU's hash of a symbol's name, without the bit that ends a chain.
+const fn gnu_hash(name: &[u8]) -> u32 {
+    let (mut hash, mut at) = (5381u32, 0);
+    while at < name.len() {
+        hash = hash.wrapping_mul(33).wrapping_add(name[at] as u32);
+        at += 1;
+    }
+    hash & !1
+}
+
 global_asm!(
-    r#"
-.section .vdso, "a"
-.balign 4096
-.set DATA, vdso_start - 4096
-vdso_start:
-    .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0
-    .quad 0
-    .short 3, 62                                # ET_DYN, EM_X86_64
-    .long 1
-    .quad 0
-    .quad program_headers - vdso_start
-    .quad 0
-    .long 0
-    .short 64, 56, 2, 64, 0, 0
-program_headers:
-    .long 1, 5                                  # PT_LOAD, R+X
-    .quad 0, 0, 0, vdso_end - vdso_start, vdso_end - vdso_start, 4096
-    .long 2, 4                                  # PT_DYNAMIC, R
-    .quad dynamic - vdso_start, dynamic - vdso_start, dynamic - vdso_start
-    .quad dynamic_end - dynamic, dynamic_end - dynamic, 8
-dynamic:
-    .quad 14, name_soname - strings             # DT_SONAME
-    .quad 4, hash - vdso_start                  # DT_HASH
-    .quad 5, strings - vdso_start               # DT_STRTAB
-    .quad 6, symbols - vdso_start               # DT_SYMTAB
-    .quad 10, strings_end - strings             # DT_STRSZ
-    .quad 11, 24                                # DT_SYMENT
-    .quad 0, 0
-dynamic_end:
-# One bucket: every name is on one chain.
-hash:
-    .long 1, 6
-    .long 1
-    .long 0, 2, 3, 4, 5, 0
-.balign 8
-symbols:
-    .quad 0, 0, 0
-.macro vdso_symbol name, start, end
-    .long \name - strings
-    .byte 0x12, 0                               # STB_GLOBAL, STT_FUNC
-    .short 1
-    .quad \start - vdso_start, \end - \start
-.endm
-    vdso_symbol name_clock_gettime, vdso_clock_gettime, vdso_clock_gettime_end
-    vdso_symbol name_gettimeofday, vdso_gettimeofday, vdso_gettimeofday_end
-    vdso_symbol name_time, vdso_time, vdso_time_end
-    vdso_symbol name_getcpu, vdso_getcpu, vdso_getcpu_end
-    vdso_symbol name_clock_getres, vdso_clock_getres, vdso_clock_getres_end
-strings:
-    .byte 0
-name_soname: .asciz "linux-vdso.so.1"
-name_clock_gettime: .asciz "__vdso_clock_gettime"
-name_gettimeofday: .asciz "__vdso_gettimeofday"
-name_time: .asciz "__vdso_time"
-name_getcpu: .asciz "__vdso_getcpu"
-name_clock_getres: .asciz "__vdso_clock_getres"
-strings_end:
-
-# r9: address of the base time in the data page -> rax: ns; clobbers rcx, rdx, r8
-.balign 16
-vdso_read:
-1:  mov r8, [rip + DATA]
-    test r8b, 1
-    jnz 2f
-    rdtsc
-    shl rdx, 32
-    or rax, rdx
-    xor ecx, ecx
-    sub rax, [rip + DATA + 8]
-    cmovb rax, rcx
-    mul qword ptr [rip + DATA + 16]
-    shrd rax, rdx, 32
-    add rax, [r9]
-    cmp r8, [rip + DATA]
-    je 3f
-2:  pause
-    jmp 1b
-3:  ret
-
-.balign 16
-vdso_clock_gettime:
-    lea r9, [rip + DATA + 24]
-    cmp edi, 1                                  # MONOTONIC
-    je 1f
-    lea r9, [rip + DATA + 32]
-    test edi, edi                               # REALTIME
-    je 1f
-    cmp edi, 5                                  # REALTIME_COARSE
-    je 1f
-    lea r9, [rip + DATA + 24]
-    cmp edi, 4                                  # MONOTONIC_RAW
-    je 1f
-    cmp edi, 6                                  # MONOTONIC_COARSE
-    je 1f
-    cmp edi, 7                                  # BOOTTIME
-    je 1f
-    mov eax, 228
-    syscall
-    ret
-1:  call vdso_read
-    xor edx, edx
-    mov ecx, 1000000000
-    div rcx
-    mov [rsi], rax
-    mov [rsi + 8], rdx
-    xor eax, eax
-    ret
-vdso_clock_gettime_end:
-
-.balign 16
-vdso_gettimeofday:
-    test rdi, rdi
-    jz 1f
-    lea r9, [rip + DATA + 32]
-    call vdso_read
-    xor edx, edx
-    mov ecx, 1000000000
-    div rcx
-    mov [rdi], rax
-    mov rax, rdx
-    xor edx, edx
-    mov ecx, 1000
-    div rcx
-    mov [rdi + 8], rax
-1:  test rsi, rsi
-    jz 2f
-    mov qword ptr [rsi], 0
-2:  xor eax, eax
-    ret
-vdso_gettimeofday_end:
-
-.balign 16
-vdso_time:
-    lea r9, [rip + DATA + 32]
-    call vdso_read
-    xor edx, edx
-    mov ecx, 1000000000
-    div rcx
-    test rdi, rdi
-    jz 1f
-    mov [rdi], rax
-1:  ret
-vdso_time_end:
-
-.balign 16
-vdso_getcpu:
-    cmp qword ptr [rip + DATA + 40], 1
-    jne 3f
-    test rdi, rdi
-    jz 1f
-    mov dword ptr [rdi], 0
-1:  test rsi, rsi
-    jz 2f
-    mov dword ptr [rsi], 0
-2:  xor eax, eax
-    ret
-3:  mov eax, 309
-    syscall
-    ret
-vdso_getcpu_end:
-
-.balign 16
-vdso_clock_getres:
-    mov eax, 229
-    syscall
-    ret
-vdso_clock_getres_end:
-vdso_end:
-.global vdso_image
-.set vdso_image, vdso_start
-.balign 4096
-"#
+    include_str!("vdso.s"),
+    soname_hash = const sysv_hash(b"linux-vdso.so.1"),
+    version_hash = const sysv_hash(b"LINUX_2.6"),
+    h_version = const gnu_hash(b"LINUX_2.6"),
+    h_clock_gettime = const gnu_hash(b"clock_gettime"),
+    h_vdso_clock_gettime = const gnu_hash(b"__vdso_clock_gettime"),
+    h_gettimeofday = const gnu_hash(b"gettimeofday"),
+    h_vdso_gettimeofday = const gnu_hash(b"__vdso_gettimeofday"),
+    h_time = const gnu_hash(b"time"),
+    h_vdso_time = const gnu_hash(b"__vdso_time"),
+    h_getcpu = const gnu_hash(b"getcpu"),
+    h_vdso_getcpu = const gnu_hash(b"__vdso_getcpu"),
+    h_clock_getres = const gnu_hash(b"clock_getres"),
+    h_vdso_clock_getres = const gnu_hash(b"__vdso_clock_getres"),
 );
 
 unsafe extern "C" {
@@ -227,7 +91,8 @@ static DATA: Lock<Data> = Lock::new(
 
 struct Pages {
     data: Frame,
-    object: Arc<KernelPages>,
+    /// As Linux names them in /proc/PID/maps, where readers look for the ELF object.
+    objects: [Arc<KernelPages>; 2],
 }
 
 /// Publishes new clock parameters to the data page.
@@ -261,17 +126,18 @@ pub fn map(space: &AddressSpace) -> Result<u64> {
         data.write(0, current.as_bytes());
         // SAFETY: the page above, in the sentry's read-only data.
         code.write(0, unsafe { &VDSO_IMAGE });
-        let list = vec![FilePage::Frame(data.clone()), FilePage::Frame(code)];
+        let named = |name, frame| KernelPages::new(name, vec![FilePage::Frame(frame)]);
         *pages = Some(Pages {
-            data,
-            object: KernelPages::new("[vdso]", list),
+            data: data.clone(),
+            objects: [named("[vvar]", data), named("[vdso]", code)],
         });
     }
-    let object = pages.as_ref().map(|pages| pages.object.clone());
+    let objects = pages.as_ref().map(|pages| pages.objects.clone());
     drop(pages);
     drop(current);
-    match object {
-        Some(object) => Ok(space.map_kernel_pages(object, Prot::READ | Prot::EXEC)? + PAGE_SIZE),
-        None => Ok(0),
-    }
+    let Some([data, object]) = objects else {
+        return Ok(0);
+    };
+    let parts = [(data, Prot::READ), (object, Prot::READ | Prot::EXEC)];
+    Ok(space.map_kernel_pages(&parts)? + PAGE_SIZE)
 }
