@@ -228,10 +228,15 @@ impl Gateway {
         let queued = Instant::now();
         let mut deadline = queued + self.config.timeout;
         let mut upload = None;
+        let overloaded = |refusal: &Refusal| {
+            if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+                self.metrics.failed(name, Failure::Overloaded.reason());
+            }
+        };
         let (bytes, body) = if *unread {
             self.uploads.check(request.body())?;
             let (coming, awaited) = Upload::new(request.into_body(), encoder, takes_body);
-            let room = self.uploads.room(deadline).await?;
+            let room = self.uploads.room(deadline).await.inspect_err(&overloaded)?;
             upload = Some((coming, room));
             (Vec::new(), Some(awaited))
         } else {
@@ -260,7 +265,8 @@ impl Gateway {
         let first = match self.pool.submit(job) {
             Ok(()) => {
                 if let Some((coming, room)) = upload {
-                    deadline = self.uploads.read(coming, deadline).await?;
+                    let read = self.uploads.read(coming, deadline).await;
+                    deadline = read.inspect_err(&overloaded)?;
                     drop(room);
                     *unread = false;
                 }

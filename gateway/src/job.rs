@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use sprout_agent::{ErrorReport, ResponseEvent};
+use sprout_vmm::text::{printable, printable_within};
 use sprout_vmm::worker::protocol::Assign;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::logs::MAX_LINE;
-use crate::text::{printable, printable_within};
 
 /// Batches of a response that may wait between a worker and a slow client.
 pub const REPLY_DEPTH: usize = 4;

@@ -26,6 +26,5 @@ pub mod process;
 pub mod registry;
 pub mod server;
 pub mod spawn;
-pub mod text;
 pub mod units;
 pub mod worker;

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
+use sprout_vmm::text::printable_within;
 use sprout_vmm::worker::protocol::{
     self, Decoder, Done, FromWorker, LogStream, MAX_FROM_WORKER, Outcome, ProtocolError, Seed,
     ToWorker,
@@ -18,7 +19,6 @@ use crate::logs::{FunctionLog, MAX_LINE};
 use crate::metrics::{Metrics, Stage};
 use crate::process::Process;
 use crate::spawn::Spawner;
-use crate::text::printable_within;
 
 /// How long a worker may take to create its VM.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -27,6 +27,7 @@ pub mod shell;
 pub mod snapshot;
 pub mod stats;
 mod symbols;
+pub mod text;
 mod vcpu;
 pub mod vm;
 pub mod worker;

@@ -105,6 +105,48 @@ impl Worker {
         self.done(Outcome::Answered);
     }
 
+    /// Sends some 20 MiB in messages as long as they may be.
+    fn huge(&mut self, kind: &str) {
+        const MESSAGE: usize = 1_000_000;
+        let frame = |kind, payload: &[u8]| {
+            let mut bytes = Vec::new();
+            frame::encode(&mut bytes, kind, payload).expect("frame");
+            bytes
+        };
+        let body = |payload: &[u8]| frame(frame::FrameKind::Body, payload);
+        if kind == "fields" {
+            let fields = vec![r#"["",""]"#; 149_000].join(",");
+            let json = format!(r#"{{"status":200,"headers":[{fields}]}}"#);
+            for piece in frame(frame::FrameKind::Head, json.as_bytes()).chunks(MESSAGE) {
+                self.respond(piece.to_vec());
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            return;
+        }
+        self.head(vec![]);
+        let message = match kind {
+            "empty-frames" => body(b"").repeat(MESSAGE / 5),
+            "crumbs" => body(b"c").repeat(MESSAGE / 6),
+            "flood" => body(&[b'x'; 256 << 10]).repeat(3),
+            "pieces" => body(&[b'x'; 5000]).repeat(MESSAGE / 5005),
+            _ => vec![b'\n'; MESSAGE],
+        };
+        if kind == "long-message" {
+            let _ = self.socket.write_all(&(60u32 << 20).to_le_bytes());
+            let _ = self.socket.write_all(&vec![1; 60 << 20]);
+        }
+        for _ in 0..20 {
+            if kind == "newlines" {
+                let stream = LogStream::Stdout;
+                let bytes = message.clone();
+                self.say(FromWorker::Log { stream, bytes });
+            } else {
+                self.respond(message.clone());
+            }
+        }
+        self.end();
+    }
+
     fn serve(&mut self) {
         self.say(FromWorker::Ready);
         let mut prepared = None;
@@ -224,6 +266,7 @@ impl Worker {
                 }
                 self.end();
             }
+            huge if huge.starts_with("huge-") => self.huge(&huge["huge-".len()..]),
             "stream" | "crash-inside" => {
                 self.head(vec![]);
                 for _ in 0..50 {

@@ -12,6 +12,9 @@ use vm_memory::VolatileSlice;
 use super::terminal::Terminal;
 use super::{Backend, GuestSignal, InputStream, Ready, Stream, collect, poll, scatter, watch_if};
 
+/// Most bytes of responses that are kept: the largest body, and what frames it.
+const MAX_RESPONSES: usize = 128 << 20;
+
 /// Requests in, responses out, console to the terminal if there is one.
 #[derive(Debug, Default)]
 pub struct Buffered {
@@ -106,6 +109,9 @@ impl Backend for Buffered {
 
     fn channel_send(&mut self, data: &[VolatileSlice<'_>]) -> io::Result<usize> {
         let bytes = collect(data);
+        if self.responses.len() + bytes.len() > MAX_RESPONSES {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         self.responses.extend_from_slice(&bytes);
         Ok(bytes.len())
     }

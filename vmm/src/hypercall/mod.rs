@@ -19,6 +19,7 @@ use vm_memory::{ByteValued, VolatileSlice};
 use crate::backend::{Backend, InputStream, Stream, TerminalAnswer, TerminalCall};
 use crate::clock::GuestClock;
 use crate::memory::{Access, GuestMemory, MemoryError, Wire};
+use crate::text::printable;
 
 /// Longest text (panic message, audit line) taken from a guest.
 const MAX_TEXT: u64 = 4096;
@@ -200,7 +201,7 @@ impl<'a> Call<'a> {
                 0
             }),
             number::AUDIT => self.text(a0, a1, MAX_TEXT).map(|text| {
-                backend.audit(text.trim_end());
+                backend.audit(&printable(text.trim_end()));
                 0
             }),
             number::TAKE_SIGNAL => Ok(backend.take_signal().map_or(0, |signal| {

@@ -14,6 +14,7 @@ use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::restore::prepare;
+use sprout_vmm::text::printable;
 use sprout_vmm::vm::Stop;
 
 use crate::isolation::Requirement;
@@ -127,9 +128,11 @@ fn print_response(bytes: &[u8]) -> anyhow::Result<bool> {
             }
             Some(ResponseEvent::Head(_)) => {}
             Some(ResponseEvent::Body(piece)) => output.write_all(&piece)?,
-            Some(ResponseEvent::Log(text)) => eprintln!("{text}"),
+            Some(ResponseEvent::Log(text)) => eprintln!("{}", printable(&text)),
             Some(ResponseEvent::Failed(report)) => {
-                bail!("the function failed: {}\n{}", report.message, report.stack)
+                let stack: Vec<_> = report.stack.lines().map(printable).collect();
+                let message = printable(&report.message);
+                bail!("the function failed: {message}\n{}", stack.join("\n"))
             }
             Some(ResponseEvent::End) => {
                 output.flush()?;
