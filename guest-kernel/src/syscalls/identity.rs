@@ -2,7 +2,8 @@
 
 use crate::errno::{Errno, Result};
 use crate::syscalls::args::UserPtr;
-use crate::syscalls::task::process_of;
+use crate::syscalls::task::{process_of, thread_of};
+use crate::task::attributes::ALL_CAPABILITIES;
 use crate::task::{Ctx, process};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -151,36 +152,63 @@ pub fn setsid(ctx: &Ctx) -> Result<u64> {
     Ok(pid.into())
 }
 
-/// capget(2): all capabilities, inside the VM.
-pub fn capget(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<u64> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let [version, _] = ctx.read(header)?;
-    let words = match version {
-        0x1998_0330 => 1,
-        0x2007_1026 | VERSION_3 => 2,
+const VERSION_1: u32 = 0x1998_0330;
+const VERSION_2: u32 = 0x2007_1026;
+const VERSION_3: u32 = 0x2008_0522;
+
+/// How many words each set has in a version of the calls; a version nobody knows is answered with
+/// the newest.
+fn capability_words(ctx: &Ctx, header: UserPtr<[u32; 2]>) -> Result<usize> {
+    match ctx.read(header.cast::<u32>())? {
+        VERSION_1 => Ok(1),
+        VERSION_2 | VERSION_3 => Ok(2),
         _ => {
             ctx.write(header.cast::<u32>(), &VERSION_3)?;
-            return if data.is_null() {
-                Ok(0)
-            } else {
-                Err(Errno::EINVAL)
-            };
+            Err(Errno::EINVAL)
         }
+    }
+}
+
+/// capget(2).
+pub fn capget(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<u64> {
+    let words = match capability_words(ctx, header) {
+        // So programs ask for the newest version.
+        Err(Errno::EINVAL) if data.is_null() => return Ok(0),
+        other => other?,
     };
+    let [_, pid] = ctx.read(header)?;
+    if (pid as i32) < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let own = thread_of(ctx, pid as i32)?.attributes.lock().clone();
     if data.is_null() {
         return Ok(0);
     }
-    // Effective, permitted, inheritable: 41 capabilities exist.
-    let masks: [u32; 2] = [u32::MAX, 0x1ff];
-    for (index, mask) in masks.iter().enumerate().take(words) {
-        ctx.write(data.at(index), &[*mask, *mask, 0])?;
+    for index in 0..words {
+        let word = |set: u64| (set >> (32 * index)) as u32;
+        let value = [own.effective, own.permitted, own.inheritable].map(word);
+        ctx.write(data.at(index), &value)?;
     }
     Ok(0)
 }
 
-/// capset(2): capabilities can be kept; giving them up changes nothing in the VM.
+/// capset(2): of the calling thread.
 pub fn capset(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<u64> {
-    ctx.read(header)?;
-    ctx.read(data)?;
+    let words = capability_words(ctx, header)?;
+    let [_, pid] = ctx.read(header)?;
+    let own = pid == 0 || pid == ctx.task().tid() || pid == ctx.process().pid();
+    if !own {
+        return Err(Errno::EPERM);
+    }
+    let mut sets = [0u64; 3];
+    for index in 0..words {
+        let value = ctx.read(data.at(index))?;
+        for (set, word) in sets.iter_mut().zip(value) {
+            *set |= u64::from(word) << (32 * index);
+        }
+    }
+    let [effective, permitted, inheritable] = sets.map(|set| set & ALL_CAPABILITIES);
+    let mut attributes = ctx.task().attributes.lock();
+    attributes.set_capabilities(effective, permitted, inheritable)?;
     Ok(0)
 }

@@ -9,6 +9,7 @@ pub mod ipc;
 pub mod misc;
 pub mod mm;
 pub mod net;
+pub mod others;
 pub mod poll;
 pub mod prctl;
 pub mod schedule;

@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::syscalls::args::{UserAddr, UserCStr, UserPtr};
 use crate::task::Ctx;
-use crate::task::attributes::{Attributes, KEEP_CAPABILITIES};
+use crate::task::attributes::{Attributes, CAP_SETPCAP, KEEP_CAPABILITIES};
 use crate::task::signal::number::NSIG;
 use core::sync::atomic::Ordering;
 
@@ -233,8 +233,10 @@ fn capabilities(own: &mut Attributes, operation: i32, value: u64) -> Result<u64>
     const ALL: u64 = 0xfff;
     const LOCKS: u32 = 0xaaa;
     match operation {
-        CAPBSET_READ | CAPBSET_DROP if value >= CAPABILITIES => Err(Errno::EINVAL),
+        CAPBSET_READ if value >= CAPABILITIES => Err(Errno::EINVAL),
         CAPBSET_READ => Ok(own.bounding >> value & 1),
+        CAPBSET_DROP | SET_SECUREBITS if !own.has(CAP_SETPCAP) => Err(Errno::EPERM),
+        CAPBSET_DROP if value >= CAPABILITIES => Err(Errno::EINVAL),
         CAPBSET_DROP => {
             own.bounding &= !(1 << value);
             Ok(0)

@@ -5,7 +5,9 @@ use super::args::{Arg, Call, DirFd, Fd, Flags, Kind, ModeArg, UserAddr, UserCStr
 use super::strace::names::*;
 use super::strace::show::{self, *};
 use super::time::{TimeSpec, TimeVal};
-use super::{fs, identity, io, ipc, misc, mm, net, poll, prctl, schedule, signal, task, time};
+use super::{
+    fs, identity, io, ipc, misc, mm, net, others, poll, prctl, schedule, signal, task, time,
+};
 use crate::arch::TrapFrame;
 use crate::errno::Result;
 use crate::fs::file::OpenFlags;
@@ -274,7 +276,7 @@ syscalls! {
     [121 155] getpgid(pid: i32) => identity::getpgid, Full;
     [124 156] getsid(pid: i32) => identity::getsid, Full;
     [125 90] capget(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => identity::capget, Full;
-    [126 91] capset(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => identity::capset, Partial("accepted; capabilities mean nothing inside the VM");
+    [126 91] capset(header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) => identity::capset, Partial("kept and reported; they decide only who may change them");
     [127 136] rt_sigpending(set: Out<SignalSet>, set_size: usize) => signal::rt_sigpending, Full;
     [128 137] rt_sigtimedwait(set: In<SignalSet>, info: UserPtr<SigInfo>, timeout: In<show::TimeSpec>, set_size: usize) => signal::rt_sigtimedwait, Full;
     [129 138] rt_sigqueueinfo(pid: i32, signal: Signal, info: UserPtr<SigInfo>) => signal::rt_sigqueueinfo, Full;
@@ -401,6 +403,9 @@ syscalls! {
     [307 269] sendmmsg(fd: Fd, messages: UserPtr<net::MmsgHdr>, count: u32, flags: Named<MessageFlags>) => net::sendmmsg, Full;
     [308 268] setns(fd: Fd, kind: i32) => task::setns, Refused("EINVAL: no namespaces");
     [309 168] getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => task::getcpu, Full;
+    [310 270] process_vm_readv(pid: i32, own: UserAddr, own_count: usize, theirs: UserAddr, their_count: usize, flags: u64) => others::process_vm_readv, Full;
+    [311 271] process_vm_writev(pid: i32, own: UserAddr, own_count: usize, theirs: UserAddr, their_count: usize, flags: u64) => others::process_vm_writev, Full;
+    [312 272] kcmp(first: i32, second: i32, what: i32, a: u64, b: u64) => others::kcmp, Partial("not KCMP_EPOLL_TFD");
     [314 274] sched_setattr(tid: i32, attributes: UserAddr, flags: Flags) => schedule::sched_setattr, Partial("kept and reported; every thread gets its turn alike");
     [315 275] sched_getattr(tid: i32, attributes: UserAddr, size: u32, flags: Flags) => schedule::sched_getattr, Full;
     [316 276] renameat2(old_dirfd: DirFd, old: UserCStr, new_dirfd: DirFd, new: UserCStr, flags: Named<RenameFlags>) => fs::renameat2, Full;

@@ -1,6 +1,7 @@
 //! What a thread keeps of itself, and hands on to those it makes: groups and the like. Inside the VM
 //! everything is root's, so it is kept and told, and decides nothing.
 
+use crate::errno::{Errno, Result};
 use alloc::sync::Arc;
 
 /// All capabilities there are, as a set.
@@ -11,6 +12,12 @@ pub const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 pub struct Attributes {
     /// Supplementary groups, ascending.
     pub groups: Arc<[u32]>,
+    /// Capabilities in force, those that can be, and those exec hands on.
+    pub effective: u64,
+    #[allow(missing_docs)]
+    pub permitted: u64,
+    #[allow(missing_docs)]
+    pub inheritable: u64,
     /// The bounding set of capabilities (PR_CAPBSET_DROP).
     pub bounding: u64,
     /// PR_SET_SECUREBITS, with PR_SET_KEEPCAPS.
@@ -31,6 +38,9 @@ impl Default for Attributes {
     fn default() -> Attributes {
         Attributes {
             groups: Arc::new([]),
+            effective: ALL_CAPABILITIES,
+            permitted: ALL_CAPABILITIES,
+            inheritable: 0,
             bounding: ALL_CAPABILITIES,
             secure_bits: 0,
             no_new_privileges: false,
@@ -41,6 +51,12 @@ impl Default for Attributes {
         }
     }
 }
+
+/// The capability to change capabilities.
+pub const CAP_SETPCAP: u64 = 8;
+
+/// In the secure bits: root has no capabilities by being root.
+const NO_ROOT: u32 = 1;
 
 /// "Keep capabilities when all ids become other than root's"; exec ends it.
 pub const KEEP_CAPABILITIES: u32 = 1 << 4;
@@ -54,8 +70,59 @@ impl Attributes {
         }
     }
 
-    /// What exec leaves.
+    /// Whether a capability is in force.
+    pub fn has(&self, capability: u64) -> bool {
+        self.effective >> capability & 1 != 0
+    }
+
+    /// capset: EPERM for what the thread has not itself.
+    pub fn set_capabilities(
+        &mut self,
+        effective: u64,
+        permitted: u64,
+        inheritable: u64,
+    ) -> Result<()> {
+        let within = |set: u64, all: u64| set & !all == 0;
+        let allowed = (self.has(CAP_SETPCAP)
+            || within(inheritable, self.inheritable | self.permitted))
+            && within(inheritable, self.inheritable | self.bounding)
+            && within(permitted, self.permitted)
+            && within(effective, permitted);
+        if !allowed {
+            return Err(Errno::EPERM);
+        }
+        (self.effective, self.permitted, self.inheritable) = (effective, permitted, inheritable);
+        Ok(())
+    }
+
+    /// What exec leaves: root has again all that the bounding set allows.
     pub fn after_exec(&mut self) {
+        if self.secure_bits & NO_ROOT == 0 {
+            self.permitted = self.inheritable | self.bounding;
+            self.effective = self.permitted;
+        } else {
+            (self.permitted, self.effective) = (0, 0);
+        }
         self.secure_bits &= !KEEP_CAPABILITIES;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_given_up_come_back_only_with_exec() {
+        let mut own = Attributes::default();
+        let none = Err(Errno::EPERM);
+        assert_eq!(own.set_capabilities(1, 3, 0), Ok(()));
+        assert_eq!(own.set_capabilities(7, 7, 0), none);
+        assert_eq!(own.set_capabilities(3, 1, 0), none);
+        assert_eq!(own.set_capabilities(0, 0, 4), none);
+        assert_eq!(own.set_capabilities(3, 3, 2), Ok(()));
+        assert!(!own.has(CAP_SETPCAP));
+        own.bounding = 5;
+        own.after_exec();
+        assert_eq!((own.effective, own.permitted, own.inheritable), (7, 7, 2));
     }
 }

@@ -11,6 +11,7 @@ use crate::task::{Ctx, sched};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
+use sprout_abi::layout::USER_END;
 
 /// Which word a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,11 +37,17 @@ fn key(space: &AddressSpace, addr: u64, private: bool) -> Result<Key> {
     if !addr.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
-    if !private && space.is_shared(addr)? {
-        let phys = space
-            .translate(addr, Access::Read)
-            .map_err(|_| Errno::EFAULT)?;
-        return Ok(Key::Shared { phys });
+    if addr >= USER_END {
+        return Err(Errno::EFAULT);
+    }
+    if !private {
+        // A private page that can't be written never changes, so nobody can wait for it.
+        let shared = space.is_shared(addr)?;
+        let access = if shared { Access::Read } else { Access::Write };
+        let phys = space.translate(addr, access).map_err(|_| Errno::EFAULT)?;
+        if shared {
+            return Ok(Key::Shared { phys });
+        }
     }
     Ok(Key::Private {
         space: space.id(),

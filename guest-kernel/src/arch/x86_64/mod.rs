@@ -98,6 +98,7 @@ pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
     const ARCH_GET_FS: u32 = 0x1003;
     const ARCH_GET_GS: u32 = 0x1004;
     const ARCH_GET_CPUID: u32 = 0x1011;
+    const ARCH_SET_CPUID: u32 = 0x1012;
     match operation {
         ARCH_SET_FS | ARCH_SET_GS if addr >= USER_END => return Err(Errno::EPERM),
         ARCH_SET_FS => switch::set_fs_base(addr),
@@ -105,6 +106,8 @@ pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
         ARCH_GET_FS => ctx.write(UserPtr::new(addr), &switch::fs_base())?,
         ARCH_GET_GS => ctx.write(UserPtr::new(addr), &switch::gs_base())?,
         ARCH_GET_CPUID => return Ok(1),
+        // The processor can't be made to fault there.
+        ARCH_SET_CPUID => return Err(Errno::ENODEV),
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)

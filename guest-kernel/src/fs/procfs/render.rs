@@ -141,19 +141,19 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
     ] {
         let _ = writeln!(text, "{name}:\t{:>8} kB", bytes / 1024);
     }
+    let [inheritable, permitted, effective, bounding] = thread.capabilities;
     let all_signals = process.limits.get(11).map_or(0, |limit| limit.0);
     let _ = write!(
         text,
         "HugetlbPages:\t       0 kB\nCoreDumping:\t0\nTHP_enabled:\t1\nThreads:\t{threads}\n\
          SigQ:\t{queued}/{all_signals}\nSigPnd:\t{pending:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t\
-         {blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t{none:016x}\n\
-         CapPrm:\t{all:016x}\nCapEff:\t{all:016x}\nCapBnd:\t{bounding:016x}\nCapAmb:\t{none:016x}\n\
+         {blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\nCapInh:\t{inheritable:016x}\n\
+         CapPrm:\t{permitted:016x}\nCapEff:\t{effective:016x}\nCapBnd:\t{bounding:016x}\nCapAmb:\t{none:016x}\n\
          NoNewPrivs:\t{no_new}\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t{cpus:0digits$x}\n\
          Cpus_allowed_list:\t{cpu_list}\nMems_allowed:\t1\nMems_allowed_list:\t0\n\
          voluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n",
         threads = process.threads,
         queued = process.queued_signals,
-        bounding = thread.bounding,
         no_new = u32::from(thread.no_new_privileges),
         pending = thread.pending,
         shared = process.pending,
@@ -164,7 +164,6 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
         cpus = thread.allowed_cpus,
         digits = crate::smp::count().div_ceil(4),
         cpu_list = list(thread.allowed_cpus),
-        all = (1u64 << 41) - 1,
     );
     out.extend_from_slice(text.as_bytes());
     out

@@ -106,8 +106,8 @@ pub struct ThreadInfo {
     pub policy: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// Bounding set of capabilities.
-    pub bounding: u64,
+    /// Capabilities: inheritable, permitted, effective, bounding.
+    pub capabilities: [u64; 4],
     /// Whether exec gives it no privileges.
     pub no_new_privileges: bool,
 }

@@ -64,6 +64,7 @@ pub(super) static PROC_FILES: &[(&str, Content)] = &[
         Text(|| Ok(b"256\n".to_vec())),
     ),
     ("sys/kernel/random/uuid", Text(|| Ok(uuid().into_bytes()))),
+    ("sys/kernel/tainted", Text(|| Ok(b"0\n".to_vec()))),
     ("sys/kernel/threads-max", Text(|| Ok(b"32768\n".to_vec()))),
     (
         "sys/kernel/version",

@@ -85,7 +85,7 @@ impl ProcSource for OneProcess {
             real_time_priority: 0,
             policy: 3,
             groups: Vec::from([4, 20]),
-            bounding: 0x1ff,
+            capabilities: [0, 0x1ff, 0x1f, 0x1ff],
             no_new_privileges: true,
         };
         (pid == 7 && (tid == 7 || tid == 9)).then_some(info)

@@ -51,7 +51,7 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
         real_time_priority: 0,
         policy: 0,
         groups: Vec::new(),
-        bounding: 0,
+        capabilities: [0; 4],
         no_new_privileges: false,
     })
 }
@@ -148,7 +148,12 @@ impl ProcSource for ProcessTable {
             real_time_priority: policy.priority,
             policy: policy.class,
             groups: attributes.groups.to_vec(),
-            bounding: attributes.bounding,
+            capabilities: [
+                attributes.inheritable,
+                attributes.permitted,
+                attributes.effective,
+                attributes.bounding,
+            ],
             no_new_privileges: attributes.no_new_privileges,
         })
     }
