@@ -21,6 +21,8 @@ pub struct Config {
     pub workers: usize,
     /// Most workers alive at once, ready ones included.
     pub max_workers: usize,
+    /// Most of them that requests of one client address have at once.
+    pub workers_per_client: usize,
     /// Requests that may wait for a worker; further ones are turned away.
     pub queue: usize,
     /// Most connections open at once.
@@ -64,6 +66,7 @@ impl Config {
             snapshots,
             workers: 8,
             max_workers: 32,
+            workers_per_client: Self::share_of(32),
             queue: 128,
             connections: 512,
             connections_per_client: 256,
@@ -79,6 +82,11 @@ impl Config {
         }
     }
 
+    /// Workers one client may have of so many: three quarters.
+    pub fn share_of(max_workers: usize) -> usize {
+        max_workers - max_workers / 4
+    }
+
     /// Refuses values that cannot work.
     pub fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
@@ -91,6 +99,10 @@ impl Config {
             "--max-workers ({}) must be at least --workers ({})",
             self.max_workers,
             self.workers
+        );
+        anyhow::ensure!(
+            self.workers_per_client > 0,
+            "--workers-per-client must be at least 1"
         );
         anyhow::ensure!(self.queue > 0, "--queue must be at least 1");
         anyhow::ensure!(self.connections > 0, "--connections must be at least 1");

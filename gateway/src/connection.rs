@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -45,6 +45,7 @@ const LINGER_PAUSE: Duration = Duration::from_secs(2);
 /// Serves a client until it has gone, or all it wants has been answered.
 pub(crate) async fn serve(
     stream: TcpStream,
+    client: IpAddr,
     gateway: Arc<Gateway>,
     config: &Config,
     watcher: Watcher,
@@ -58,7 +59,7 @@ pub(crate) async fn serve(
     let service = service_fn(|request: Request<Incoming>| {
         exchange.begin();
         let kind = (request.method().clone(), request.version());
-        let answer = gateway.clone().handle(request);
+        let answer = gateway.clone().handle(client, request);
         let exchange = exchange.clone();
         async move {
             let answer = answer.await?;

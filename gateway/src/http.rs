@@ -1,6 +1,7 @@
 //! From HTTP to a job and back.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use sprout_vmm::worker::protocol::{Assign, Seed};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::clients::Shares;
 use crate::config::Config;
 use crate::http::body::ResponseBody;
 use crate::http::host::host_of;
@@ -43,8 +45,17 @@ pub struct Gateway {
     registry: Registry,
     pool: Pool,
     metrics: Arc<Metrics>,
+    shares: Arc<Shares>,
     uploads: Uploads,
     ids: RequestIds,
+}
+
+/// Who asks for what of a function.
+struct Asked {
+    client: IpAddr,
+    host: String,
+    /// The path below the function.
+    rest: String,
 }
 
 /// An answer of the gateway itself.
@@ -70,6 +81,7 @@ impl Gateway {
         let registry = Registry::new(config.functions.clone(), config.snapshots.clone());
         let pool = Pool::start(config.clone(), metrics.clone())?;
         Ok(Self {
+            shares: Shares::new(config.workers_per_client, config.queue),
             uploads: Uploads::new(&config),
             config,
             registry,
@@ -84,13 +96,14 @@ impl Gateway {
         self.pool.stop().await;
     }
 
-    /// Answers one request.
+    /// Answers one request of the client at this address.
     pub async fn handle(
         self: Arc<Self>,
+        client: IpAddr,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let mut unread = !request.body().is_end_stream();
-        let mut answer = self.route(request, &mut unread).await;
+        let mut answer = self.route(client, request, &mut unread).await;
         if unread {
             // What is left of the body is not the next request: see `connection::serve`.
             let close = HeaderValue::from_static("close");
@@ -100,7 +113,12 @@ impl Gateway {
     }
 
     /// Answers one request; `unread` says whether some of its body is still to be read.
-    async fn route(&self, request: Request<Incoming>, unread: &mut bool) -> Response<ResponseBody> {
+    async fn route(
+        &self,
+        client: IpAddr,
+        request: Request<Incoming>,
+        unread: &mut bool,
+    ) -> Response<ResponseBody> {
         let host = match host_of(request.uri(), request.version(), request.headers()) {
             Ok(host) => host,
             Err(text) => {
@@ -115,7 +133,8 @@ impl Gateway {
                 None => (rest, "/"),
             };
             let (name, rest) = (name.to_owned(), rest.to_owned());
-            return self.call(&name, &host, &rest, request, unread).await;
+            let asked = Asked { client, host, rest };
+            return self.call(&name, &asked, request, unread).await;
         }
         let answer = match (path, request.method()) {
             ("/healthz", &Method::GET | &Method::HEAD) => plain(StatusCode::OK, "ok\n"),
@@ -153,8 +172,7 @@ impl Gateway {
     async fn call(
         &self,
         name: &str,
-        host: &str,
-        rest: &str,
+        asked: &Asked,
         request: Request<Incoming>,
         unread: &mut bool,
     ) -> Response<ResponseBody> {
@@ -163,8 +181,7 @@ impl Gateway {
         let method = request.method().clone();
         let (label, outcome) = match self.registry.find(name) {
             Ok(function) => {
-                let url = (host, rest);
-                let outcome = self.run(&function, &id, url, request, arrived, unread);
+                let outcome = self.run(&function, &id, asked, request, arrived, unread);
                 (name, outcome.await)
             }
             Err(RegistryError::Unknown) => (
@@ -204,7 +221,7 @@ impl Gateway {
         &self,
         function: &Function,
         id: &str,
-        (host, rest): (&str, &str),
+        asked: &Asked,
         request: Request<Incoming>,
         arrived: Instant,
         unread: &mut bool,
@@ -220,7 +237,7 @@ impl Gateway {
         // By the same rules these have no body.
         let takes_body = !is(&"GET") && !is(&"HEAD");
         let no_answer_body = *method == Method::HEAD;
-        let head = fields::request_head(id, host, rest, &request);
+        let head = fields::request_head(id, &asked.host, &asked.rest, &request);
         let refused =
             |error: ProtocolError| Refusal::new(StatusCode::BAD_REQUEST, error.to_string());
         let encoder = RequestEncoder::new(&head).map_err(refused)?;
@@ -233,8 +250,13 @@ impl Gateway {
                 self.metrics.failed(name, Failure::Overloaded.reason());
             }
         };
-        let (bytes, body) = if *unread {
+        if *unread {
             self.uploads.check(request.body())?;
+        }
+        let share = self.shares.take(asked.client, deadline).await;
+        let share = share.ok_or_else(|| refuse(&Failure::Overloaded));
+        let share = share.inspect_err(&overloaded)?;
+        let (bytes, body) = if *unread {
             let (coming, awaited) = Upload::new(request.into_body(), encoder, takes_body);
             let room = self.uploads.room(deadline).await.inspect_err(&overloaded)?;
             upload = Some((coming, room));
@@ -255,6 +277,7 @@ impl Gateway {
                 stats: false,
             },
             body,
+            share: Some(share),
             arrived,
             queued,
             deadline,

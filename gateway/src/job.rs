@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::clients::Share;
 use crate::logs::MAX_LINE;
 
 /// Batches of a response that may wait between a worker and a slow client.
@@ -25,6 +26,8 @@ pub struct Job {
     pub assign: Assign,
     /// Where the request comes from once a worker is there for it: its body is not read before.
     pub body: Option<Awaited>,
+    /// The worker of its client's share; none where shares do not matter.
+    pub share: Option<Share>,
     /// When the request arrived.
     pub arrived: Instant,
     /// When it began to wait for a worker.

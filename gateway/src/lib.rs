@@ -14,7 +14,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub(crate) mod clients;
+pub mod clients;
 pub mod config;
 pub(crate) mod connection;
 pub mod http;

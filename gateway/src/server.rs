@@ -72,7 +72,7 @@ pub async fn serve(
         };
         let (gateway, config, watcher) = (gateway.clone(), shared.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection::serve(stream, gateway, &config, watcher).await;
+            connection::serve(stream, address.ip(), gateway, &config, watcher).await;
             drop((admitted, permit));
         });
     }

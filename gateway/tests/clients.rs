@@ -373,6 +373,32 @@ fn slow_bodies_leave_workers_to_others() {
 }
 
 #[test]
+fn clients_that_do_not_read_leave_workers_to_others() {
+    let server = Server::start(|config| {
+        (
+            config.workers,
+            config.max_workers,
+            config.workers_per_client,
+        ) = (2, 4, 3);
+    });
+    let flood = request("GET /f/hello/flood HTTP/1.1", "");
+    let slow: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut socket = server.socket_from([127, 0, 0, 9]);
+            socket.write_all(flood.as_bytes()).unwrap();
+            socket
+        })
+        .collect();
+    wait_until("they have their share", || server.busy_workers() == 3);
+    for _ in 0..5 {
+        assert_eq!(server.get("/f/hello").status, 200);
+    }
+    assert_eq!(server.busy_workers(), 3);
+    drop(slow);
+    wait_until("they are gone", || server.busy_workers() == 0);
+}
+
+#[test]
 fn a_client_that_does_not_read_is_cut_off() {
     let server = Server::start(|config| config.send_timeout = Duration::from_millis(500));
     let mut socket = server.socket();

@@ -1,17 +1,18 @@
 //! Bodies of requests: read when a worker is there for the request, not before, within limits of
 //! size and time. A request that waits or is refused holds none of its body.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use sprout_agent::RequestEncoder;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::{REPORT_GRACE, Refusal, refuse};
+use crate::clients::Queue;
 use crate::config::Config;
 use crate::job::{Awaited, Failure};
 
@@ -24,9 +25,8 @@ pub(super) struct Uploads {
     /// For its next piece.
     patience: Duration,
     /// A worker waits for a body that comes: slow ones may not have them all.
-    room: Semaphore,
-    waiting: AtomicUsize,
-    queue: usize,
+    room: Arc<Semaphore>,
+    queue: Queue,
 }
 
 /// A body that is still to be read, and who waits for it.
@@ -66,9 +66,8 @@ impl Uploads {
             largest: config.max_request_body,
             time: config.timeout,
             patience: config.body_timeout,
-            room: Semaphore::new(config.max_workers.div_ceil(2)),
-            waiting: AtomicUsize::new(0),
-            queue: config.queue,
+            room: Arc::new(Semaphore::new(config.max_workers.div_ceil(2))),
+            queue: Queue::new(config.queue),
         }
     }
 
@@ -89,18 +88,9 @@ impl Uploads {
     }
 
     /// Waits until a worker may be had for one more upload.
-    pub(super) async fn room(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Refusal> {
-        if let Ok(room) = self.room.try_acquire() {
-            return Ok(room);
-        }
-        let place = Place::take(&self.waiting);
-        if place.number >= self.queue {
-            return Err(refuse(&Failure::Overloaded));
-        }
-        match timeout_at(deadline, self.room.acquire()).await {
-            Ok(Ok(room)) => Ok(room),
-            Ok(Err(_)) | Err(_) => Err(refuse(&Failure::Overloaded)),
-        }
+    pub(super) async fn room(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Refusal> {
+        let room = self.queue.acquire(self.room.clone(), deadline).await;
+        room.ok_or_else(|| refuse(&Failure::Overloaded))
     }
 
     /// Waits for a worker, reads the body and hands over the request. Returns when the response must
@@ -161,23 +151,4 @@ impl Uploads {
 
 fn unusable(error: sprout_agent::ProtocolError) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, error.to_string())
-}
-
-/// A place in a queue, given back when dropped.
-struct Place<'a> {
-    queue: &'a AtomicUsize,
-    number: usize,
-}
-
-impl<'a> Place<'a> {
-    fn take(queue: &'a AtomicUsize) -> Self {
-        let number = queue.fetch_add(1, Ordering::Relaxed);
-        Self { queue, number }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.queue.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -138,6 +138,7 @@ mod tests {
             function: seed_name.into(),
             assign,
             body: None,
+            share: None,
             arrived: now,
             queued: now,
             deadline: now + timeout,

@@ -26,6 +26,9 @@ pub struct Args {
     /// Most workers alive at once, and so most requests run at once [default: 4 times --workers]
     #[arg(long, value_name = "N")]
     max_workers: Option<usize>,
+    /// Most of them for one client address [default: three quarters of --max-workers]
+    #[arg(long, value_name = "N")]
+    workers_per_client: Option<usize>,
     /// Requests that may wait for a worker; further ones get status 503
     #[arg(long, value_name = "N", default_value_t = 128)]
     queue: usize,
@@ -65,9 +68,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let store = Store::open_default()?;
     let program = std::env::current_exe().context("cannot find the sprout program itself")?;
     let command = vec![program.into(), "worker".into()];
+    let max_workers = args.max_workers.unwrap_or(args.workers.saturating_mul(4));
     let config = Config {
         workers: args.workers,
-        max_workers: args.max_workers.unwrap_or(args.workers.saturating_mul(4)),
+        max_workers,
+        workers_per_client: args
+            .workers_per_client
+            .unwrap_or(Config::share_of(max_workers)),
         queue: args.queue,
         connections: args.connections,
         connections_per_client: args
