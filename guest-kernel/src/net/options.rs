@@ -241,6 +241,11 @@ impl Options {
         }
     }
 
+    /// What kind of socket they are of.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn explicit(&self, level: i32, name: i32) -> Option<i32> {
         self.set
             .iter()
@@ -563,17 +568,10 @@ pub fn get(socket: &dyn Socket, level: i32, name: i32, input: &[u8]) -> Result<V
 }
 
 /// `struct tcp_info`, of which only the state means something on a loopback without packets.
-fn tcp_info(socket: &dyn Socket) -> Vec<u8> {
-    const ESTABLISHED: u8 = 1;
-    const CLOSE: u8 = 7;
-    const LISTEN: u8 = 10;
+pub fn tcp_info(socket: &dyn Socket) -> Vec<u8> {
     let mut info = alloc::vec![0; 232];
     if let Some(state) = info.first_mut() {
-        *state = match (socket.listening(), socket.peer_address()) {
-            (true, _) => LISTEN,
-            (false, Ok(_)) => ESTABLISHED,
-            (false, Err(_)) => CLOSE,
-        };
+        *state = socket.connection_state() as u8;
     }
     info
 }

@@ -8,6 +8,7 @@ use crate::ipc::anon;
 use crate::mm::AddressSpace;
 use crate::net::address::Address;
 use crate::net::options::Options;
+use crate::net::registry::Entry;
 use crate::sync::Lock;
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;
@@ -51,6 +52,18 @@ impl SocketType {
     pub fn is_stream(self) -> bool {
         self == SocketType::Stream
     }
+}
+
+/// States of a connection (include/net/tcp_states.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ConnectionState {
+    Established = 1,
+    SynSent = 2,
+    FinWait2 = 5,
+    Close = 7,
+    CloseWait = 8,
+    Listen = 10,
 }
 
 /// Which sides of a connection `shutdown` ends.
@@ -161,6 +174,22 @@ pub trait Socket: Send + Sync {
     /// SO_ERROR: the pending error, which is then no more.
     fn take_error(&self) -> Option<Errno> {
         None
+    }
+
+    /// Its place in the list of all sockets.
+    fn entry(&self) -> &Entry;
+
+    /// How its connection stands, as TCP numbers states; the other kinds use some of them, too.
+    fn connection_state(&self) -> ConnectionState;
+
+    /// Of a listener: how many connections wait to be accepted, and how many may.
+    fn backlog(&self) -> Option<(usize, usize)> {
+        None
+    }
+
+    /// Messages that found no room.
+    fn drops(&self) -> u64 {
+        0
     }
 
     /// SO_ACCEPTCONN.

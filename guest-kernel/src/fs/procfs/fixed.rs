@@ -2,8 +2,8 @@
 
 use super::process::{self, ProcessNode};
 use super::source::source;
-use super::system;
 use super::text::{Text, TextFile, ino_of};
+use super::{network, system};
 use crate::errno::{Errno, Result};
 use crate::fs::directory::DirectoryFile;
 use crate::fs::file::{File, OpenFlags};
@@ -28,7 +28,7 @@ pub struct FixedTree {
     dev: DeviceNumber,
     magic: u64,
     /// Paths of files, without a slash in front; directories are what comes before a slash.
-    files: &'static [(&'static str, Content)],
+    files: &'static [&'static [(&'static str, Content)]],
     /// Whether the root also has the processes.
     processes: bool,
 }
@@ -37,7 +37,7 @@ pub struct FixedTree {
 pub static PROC: FixedTree = FixedTree {
     dev: DeviceNumber::PROC,
     magic: 0x9fa0,
-    files: system::PROC_FILES,
+    files: &[system::PROC_FILES],
     processes: true,
 };
 
@@ -45,7 +45,15 @@ pub static PROC: FixedTree = FixedTree {
 pub static SYS: FixedTree = FixedTree {
     dev: DeviceNumber::SYS,
     magic: 0x6265_6572,
-    files: SYS_FILES,
+    files: &[network::SYS_FILES, network::STATISTICS, SYS_FILES],
+    processes: false,
+};
+
+/// `/proc/PID/net`.
+pub static NET: FixedTree = FixedTree {
+    dev: DeviceNumber::PROC,
+    magic: 0x9fa0,
+    files: &[network::FILES],
     processes: false,
 };
 
@@ -74,22 +82,34 @@ pub struct FixedNode {
     path: &'static str,
     /// `None`: a directory.
     content: Option<Content>,
+    /// The directory the tree is an entry of, and its name there, unless it is mounted.
+    above: Option<(Arc<dyn Inode>, &'static str)>,
 }
 
 impl FixedNode {
     /// The root of `tree`.
     pub fn root(tree: &'static FixedTree) -> Arc<dyn Inode> {
+        FixedNode::root_in(tree, None)
+    }
+
+    /// The root of `tree` as an entry of a directory.
+    pub fn root_in(
+        tree: &'static FixedTree,
+        above: Option<(Arc<dyn Inode>, &'static str)>,
+    ) -> Arc<dyn Inode> {
         Arc::new(FixedNode {
             tree,
             path: "",
             content: None,
+            above,
         })
     }
 
     /// What lies below this directory: paths from here, and what is at their end.
     fn below(&self) -> impl Iterator<Item = (&'static str, &'static str, Content)> {
         let own = self.path;
-        self.tree.files.iter().filter_map(move |(path, content)| {
+        let files = self.tree.files.iter().copied().flatten();
+        files.filter_map(move |(path, content)| {
             let rest = match own {
                 "" => path,
                 _ => path.strip_prefix(own)?.strip_prefix('/')?,
@@ -112,7 +132,14 @@ impl FixedNode {
     }
 
     fn ino(&self) -> u64 {
-        ino_of(self.path.as_bytes())
+        self.ino_at(self.path)
+    }
+
+    fn ino_at(&self, path: &str) -> u64 {
+        match &self.above {
+            None => ino_of(path.as_bytes()),
+            Some((_, name)) => ino_of(alloc::format!("{name}/{path}").as_bytes()),
+        }
     }
 }
 
@@ -178,6 +205,7 @@ impl Inode for FixedNode {
                     tree: self.tree,
                     path,
                     content,
+                    above: self.above.clone(),
                 }));
             }
         }
@@ -190,13 +218,17 @@ impl Inode for FixedNode {
     fn parent(&self) -> Option<(Arc<dyn Inode>, Vec<u8>)> {
         let (path, name) = match self.path.rsplit_once('/') {
             Some(parts) => parts,
-            None if self.path.is_empty() => return None,
+            None if self.path.is_empty() => {
+                let (above, name) = self.above.as_ref()?;
+                return Some((above.clone(), name.as_bytes().to_vec()));
+            }
             None => ("", self.path),
         };
         let parent = FixedNode {
             tree: self.tree,
             path,
             content: None,
+            above: self.above.clone(),
         };
         Some((Arc::new(parent), name.as_bytes().to_vec()))
     }
@@ -226,7 +258,7 @@ impl Inode for FixedNode {
             if position <= cookie {
                 continue;
             }
-            let ino = ino_of(path.as_bytes());
+            let ino = self.ino_at(path);
             let entry = DirEntry {
                 name: name.as_bytes(),
                 ino,

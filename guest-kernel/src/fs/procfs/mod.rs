@@ -9,10 +9,12 @@
 //! | `text` | an open file of such text |
 //! | `fixed` | trees of fixed names: `/sys`, and `/proc` but for its processes |
 //! | `system` | the texts of the fixed `/proc` |
+//! | `network` | the texts of `/proc/net` and `/sys/class/net` |
 //! | `process` | `/proc/PID` |
 //! | `render` | the texts in it |
 
 mod fixed;
+mod network;
 mod process;
 mod render;
 mod source;

@@ -1,5 +1,6 @@
 //! `/proc/PID`: a directory for each process, and in it one for each thread.
 
+use super::fixed::{FixedNode, NET};
 use super::source::{ProcessInfo, ThreadInfo, source};
 use super::text::{Text, TextFile, ino_of};
 use super::{proc_root, render, system};
@@ -51,6 +52,7 @@ const ENTRIES: &[(&str, Kind)] = &[
     ("maps", text("maps")),
     ("mountinfo", text("mountinfo")),
     ("mounts", text("mounts")),
+    ("net", Kind::Named("net", FileKind::Directory)),
     ("oom_score", text("oom_score")),
     ("oom_score_adj", text("oom_score_adj")),
     ("personality", text("personality")),
@@ -317,6 +319,9 @@ impl Inode for ProcessNode {
         if self.kind == Kind::Directory {
             let found = self.entries().find(|(entry, _)| entry.as_bytes() == name);
             let (_, kind) = found.ok_or(Errno::ENOENT)?;
+            if kind == Kind::Named("net", FileKind::Directory) {
+                return Ok(FixedNode::root_in(&NET, Some((self, "net"))));
+            }
             return Ok(Arc::new(self.sibling(kind)));
         }
         if self.kind() != FileKind::Directory {

@@ -25,6 +25,7 @@ pub(super) static PROC_FILES: &[(&str, Content)] = &[
     ("loadavg", Text(load_average)),
     ("meminfo", Text(|| Ok(memory().into_bytes()))),
     ("mounts", Link(|| Ok(b"self/mounts".to_vec()))),
+    ("net", Link(|| Ok(b"self/net".to_vec()))),
     ("self", Link(own_process)),
     ("stat", Text(stat)),
     (
@@ -75,6 +76,13 @@ pub(super) static PROC_FILES: &[(&str, Content)] = &[
         "sys/net/ipv4/ip_local_port_range",
         Text(|| Ok(b"32768\t60999\n".to_vec())),
     ),
+    (
+        "sys/net/ipv4/igmp_max_memberships",
+        Text(|| Ok(b"20\n".to_vec())),
+    ),
+    ("sys/net/ipv4/igmp_max_msf", Text(|| Ok(b"10\n".to_vec()))),
+    ("sys/net/ipv4/ip_forward", Text(|| Ok(b"0\n".to_vec()))),
+    ("sys/net/ipv6/mld_max_msf", Text(|| Ok(b"64\n".to_vec()))),
     ("sys/vm/max_map_count", Text(|| Ok(b"65530\n".to_vec()))),
     ("sys/vm/mmap_min_addr", Text(|| Ok(b"65536\n".to_vec()))),
     ("sys/vm/overcommit_memory", Text(|| Ok(b"0\n".to_vec()))),

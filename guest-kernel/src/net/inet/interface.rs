@@ -13,7 +13,9 @@ pub const NAME: &[u8] = b"lo";
 /// Its largest packet.
 pub const MTU: u32 = 65_536;
 /// IFF_UP, IFF_LOOPBACK, IFF_RUNNING.
-pub const FLAGS: u32 = 0x49;
+pub const FLAGS: u32 = 0x9 | RUNNING;
+/// IFF_RUNNING.
+pub const RUNNING: u32 = 0x40;
 /// Transmit queue length.
 pub const QUEUE: u32 = 1000;
 /// ARPHRD_LOOPBACK.
@@ -23,17 +25,41 @@ pub const HARDWARE: u16 = 772;
 const NAME_SIZE: usize = 16;
 const IFREQ: usize = 40;
 
-const SIOCGIFNAME: u32 = 0x8910;
-const SIOCGIFCONF: u32 = 0x8912;
-const SIOCGIFFLAGS: u32 = 0x8913;
-const SIOCGIFADDR: u32 = 0x8915;
-const SIOCGIFBRDADDR: u32 = 0x8919;
-const SIOCGIFNETMASK: u32 = 0x891b;
-const SIOCGIFMETRIC: u32 = 0x891d;
-const SIOCGIFMTU: u32 = 0x8921;
-const SIOCGIFHWADDR: u32 = 0x8927;
-const SIOCGIFINDEX: u32 = 0x8933;
-const SIOCGIFTXQLEN: u32 = 0x8942;
+/// The class of requests to sockets.
+const CLASS: u32 = 0x89;
+
+/// Requests (include/uapi/linux/sockios.h).
+mod sioc {
+    pub const ADDRT: u32 = 0x890b;
+    pub const RTMSG: u32 = 0x890d;
+    pub const GIFNAME: u32 = 0x8910;
+    pub const GIFCONF: u32 = 0x8912;
+    pub const GIFFLAGS: u32 = 0x8913;
+    pub const GIFADDR: u32 = 0x8915;
+    pub const GIFDSTADDR: u32 = 0x8917;
+    pub const GIFBRDADDR: u32 = 0x8919;
+    pub const GIFNETMASK: u32 = 0x891b;
+    pub const GIFMETRIC: u32 = 0x891d;
+    pub const GIFMTU: u32 = 0x8921;
+    pub const GIFHWADDR: u32 = 0x8927;
+    pub const GIFSLAVE: u32 = 0x8929;
+    pub const ADDMULTI: u32 = 0x8931;
+    pub const DELMULTI: u32 = 0x8932;
+    pub const GIFINDEX: u32 = 0x8933;
+    pub const GIFTXQLEN: u32 = 0x8942;
+    pub const SIFTXQLEN: u32 = 0x8943;
+    pub const ETHTOOL: u32 = 0x8946;
+    pub const DARP: u32 = 0x8953;
+    pub const GARP: u32 = 0x8954;
+    pub const SARP: u32 = 0x8955;
+    pub const GIFMAP: u32 = 0x8970;
+    pub const SIFMAP: u32 = 0x8971;
+    /// Those that would change an interface, its addresses, or a route.
+    pub const CHANGES: [u32; 17] = [
+        ADDRT, 0x890c, 0x8914, 0x8916, 0x8918, 0x891a, 0x891c, 0x891e, 0x8922, 0x8923, 0x8924,
+        0x8937, ADDMULTI, DELMULTI, 0x8930, SIFTXQLEN, SIFMAP,
+    ];
+}
 
 /// Whether `ip` is an address of this host.
 pub fn is_local(ip: IpAddr) -> bool {
@@ -54,64 +80,94 @@ fn put(space: &AddressSpace, addr: u64, bytes: &[u8]) -> Result<()> {
 
 /// An ioctl on any socket; ENOTTY if it is none of these.
 pub fn ioctl(space: &AddressSpace, command: u32, arg: u64) -> Result<u64> {
-    if command == SIOCGIFCONF {
-        return list(space, arg);
+    match command {
+        sioc::GIFCONF => return list(space, arg),
+        sioc::GIFNAME => return name(space, arg),
+        sioc::RTMSG => return Err(Errno::EINVAL),
+        sioc::SARP | sioc::DARP => return Err(Errno::EPERM),
+        // There are no neighbours.
+        sioc::GARP => return Err(Errno::ENXIO),
+        // The interface is as it is: nobody here has the capability to change it.
+        _ if sioc::CHANGES.contains(&command) => return change(space, arg),
+        sioc::GIFFLAGS
+        | sioc::GIFADDR
+        | sioc::GIFDSTADDR
+        | sioc::GIFBRDADDR
+        | sioc::GIFNETMASK
+        | sioc::GIFMETRIC
+        | sioc::GIFMTU
+        | sioc::GIFHWADDR
+        | sioc::GIFSLAVE
+        | sioc::GIFINDEX
+        | sioc::GIFTXQLEN
+        | sioc::ETHTOOL
+        | sioc::GIFMAP => {}
+        // Linux reads a request of this class before it finds that it does not know it.
+        _ if command >> 8 == CLASS => return request(space, arg).and(Err(Errno::ENOTTY)),
+        _ => return Err(Errno::ENOTTY),
     }
-    let known = [
-        SIOCGIFNAME,
-        SIOCGIFFLAGS,
-        SIOCGIFADDR,
-        SIOCGIFBRDADDR,
-        SIOCGIFNETMASK,
-    ]
-    .into_iter()
-    .chain([
-        SIOCGIFMETRIC,
-        SIOCGIFMTU,
-        SIOCGIFHWADDR,
-        SIOCGIFINDEX,
-        SIOCGIFTXQLEN,
-    ]);
-    if !known.into_iter().any(|one| one == command) {
-        return Err(Errno::ENOTTY);
-    }
-    let mut request = [0; IFREQ];
-    if space.read_some(arg, &mut request) < IFREQ {
-        return Err(Errno::EFAULT);
-    }
-    let (name, value) = request.split_at(NAME_SIZE);
-    if command == SIOCGIFNAME {
-        let index = value
-            .first_chunk()
-            .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-        if index != INDEX {
-            return Err(Errno::ENODEV);
-        }
-        let mut full = [0; NAME_SIZE];
-        full.iter_mut().zip(NAME).for_each(|(to, from)| *to = *from);
-        put(space, arg, &full)?;
-        return Ok(0);
-    }
-    let len = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_SIZE);
-    if name.get(..len) != Some(NAME) {
-        return Err(Errno::ENODEV);
-    }
+    let request = request(space, arg)?;
+    let (name, _) = request.split_at(NAME_SIZE);
+    check_name(name)?;
     let answer = match command {
-        SIOCGIFFLAGS => (FLAGS as u16).to_ne_bytes().to_vec(),
-        SIOCGIFADDR => sockaddr(Ipv4Addr::LOCALHOST),
-        SIOCGIFNETMASK => sockaddr(Ipv4Addr::new(255, 0, 0, 0)),
-        SIOCGIFBRDADDR => sockaddr(Ipv4Addr::UNSPECIFIED),
-        SIOCGIFMTU => MTU.to_ne_bytes().to_vec(),
-        SIOCGIFINDEX => INDEX.to_ne_bytes().to_vec(),
-        SIOCGIFTXQLEN => QUEUE.to_ne_bytes().to_vec(),
-        SIOCGIFHWADDR => {
+        sioc::GIFFLAGS => (FLAGS as u16).to_ne_bytes().to_vec(),
+        sioc::GIFADDR | sioc::GIFDSTADDR => sockaddr(Ipv4Addr::LOCALHOST),
+        sioc::GIFNETMASK => sockaddr(Ipv4Addr::new(255, 0, 0, 0)),
+        sioc::GIFBRDADDR => sockaddr(Ipv4Addr::UNSPECIFIED),
+        sioc::GIFMTU => MTU.to_ne_bytes().to_vec(),
+        sioc::GIFINDEX => INDEX.to_ne_bytes().to_vec(),
+        sioc::GIFTXQLEN => QUEUE.to_ne_bytes().to_vec(),
+        sioc::GIFMETRIC => 0u32.to_ne_bytes().to_vec(),
+        // `struct ifmap`: no memory, ports or interrupts.
+        sioc::GIFMAP => alloc::vec![0; 24],
+        sioc::GIFHWADDR => {
             let mut bytes = HARDWARE.to_ne_bytes().to_vec();
             bytes.resize(16, 0);
             bytes
         }
-        _ => 0u32.to_ne_bytes().to_vec(),
+        sioc::ETHTOOL => return Err(Errno::EOPNOTSUPP),
+        _ => return Err(Errno::EINVAL),
     };
     put(space, arg.wrapping_add(NAME_SIZE as u64), &answer)?;
+    Ok(0)
+}
+
+fn request(space: &AddressSpace, arg: u64) -> Result<[u8; IFREQ]> {
+    let mut request = [0; IFREQ];
+    if space.read_some(arg, &mut request) < IFREQ {
+        return Err(Errno::EFAULT);
+    }
+    Ok(request)
+}
+
+/// ENODEV unless it is `lo`, of which `lo:LABEL` is another name.
+fn check_name(name: &[u8]) -> Result<()> {
+    let named = name.split(|byte| matches!(byte, 0 | b':')).next();
+    if named == Some(NAME) {
+        Ok(())
+    } else {
+        Err(Errno::ENODEV)
+    }
+}
+
+fn change(space: &AddressSpace, arg: u64) -> Result<u64> {
+    request(space, arg)?;
+    Err(Errno::EPERM)
+}
+
+/// SIOCGIFNAME.
+fn name(space: &AddressSpace, arg: u64) -> Result<u64> {
+    let request = request(space, arg)?;
+    let (_, value) = request.split_at(NAME_SIZE);
+    let index = value
+        .first_chunk()
+        .map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+    if index != INDEX {
+        return Err(Errno::ENODEV);
+    }
+    let mut full = [0; NAME_SIZE];
+    full.iter_mut().zip(NAME).for_each(|(to, from)| *to = *from);
+    put(space, arg, &full)?;
     Ok(0)
 }
 

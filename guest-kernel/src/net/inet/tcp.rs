@@ -11,11 +11,13 @@ use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::address::Address;
 use crate::net::buffer::Buffer;
+use crate::net::counters;
 use crate::net::inet::ports::{Lease, Ports};
 use crate::net::inet::{EVERYTHING, READABLE, WRITABLE, unbound};
 use crate::net::options::{Kind, Options};
+use crate::net::registry::Entry;
 use crate::net::socket::{
-    Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
+    ConnectionState, Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
 use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
@@ -69,6 +71,7 @@ struct State {
 /// A TCP socket.
 pub struct TcpSocket {
     me: Weak<TcpSocket>,
+    entry: Entry,
     domain: u16,
     options: Lock<Options>,
     queue: WaitQueue,
@@ -84,6 +87,7 @@ impl TcpSocket {
     fn with_options(domain: u16, options: Options) -> Arc<TcpSocket> {
         Arc::new_cyclic(|me| TcpSocket {
             me: me.clone(),
+            entry: Entry::new(me.clone()),
             domain,
             options: Lock::new(Rank::Options, options),
             queue: WaitQueue::new(),
@@ -126,8 +130,13 @@ impl TcpSocket {
 
     /// The connection is no more; what was received can still be read, then `error` is told.
     fn reset(&self, error: Errno) {
+        counters::TCP_RESETS.add(1);
+        counters::TCP_RST.add(1);
         {
             let mut state = self.state.lock();
+            if let Role::Connected { remote, .. } = &state.role {
+                counters::segments(remote.ip(), 0);
+            }
             // A peer that had already finished sending makes it a broken pipe.
             state.error = Some(if state.fin { Errno::EPIPE } else { error });
             state.role = Role::Closed;
@@ -139,7 +148,13 @@ impl TcpSocket {
 
     /// The peer has sent its last byte.
     fn finish(&self) {
-        self.state.lock().fin = true;
+        {
+            let mut state = self.state.lock();
+            state.fin = true;
+            if let Role::Connected { remote, .. } = &state.role {
+                counters::segments(remote.ip(), 0);
+            }
+        }
         self.queue
             .wake(READABLE | PollEvents::RDHUP | PollEvents::HUP);
     }
@@ -284,6 +299,34 @@ impl Socket for TcpSocket {
             return Err(Errno::EAGAIN);
         }
         self.receive_bytes(dst, flags.contains(MessageFlags::PEEK))
+    }
+
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn connection_state(&self) -> ConnectionState {
+        let state = self.state.lock();
+        match &state.role {
+            Role::Listening { .. } => ConnectionState::Listen,
+            Role::Connecting { .. } => ConnectionState::SynSent,
+            Role::Connected { .. } => match (state.fin, state.shut_write) {
+                (false, false) => ConnectionState::Established,
+                (true, false) => ConnectionState::CloseWait,
+                (false, true) => ConnectionState::FinWait2,
+                (true, true) => ConnectionState::Close,
+            },
+            Role::Idle | Role::Failed | Role::Closed => ConnectionState::Close,
+        }
+    }
+
+    fn backlog(&self) -> Option<(usize, usize)> {
+        match &self.state.lock().role {
+            Role::Listening {
+                backlog, pending, ..
+            } => Some((pending.len(), *backlog)),
+            _ => None,
+        }
     }
 
     fn take_error(&self) -> Option<Errno> {

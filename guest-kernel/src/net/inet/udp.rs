@@ -13,7 +13,7 @@ use crate::net::inet::{
 use crate::net::options::{Kind, Options};
 use crate::net::registry::Entry;
 use crate::net::socket::{
-    Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
+    ConnectionState, Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
 use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
@@ -195,11 +195,6 @@ impl UdpSocket {
             Some(Corked { to, bytes }) => self.transmit(to, bytes, remote == Some(to)),
             None => Ok(()),
         }
-    }
-
-    /// A number no other socket has, and how many datagrams found no room.
-    pub fn identity(&self) -> (u64, u64) {
-        (self.entry.id(), self.state.lock().drops)
     }
 
     /// Takes in a datagram; one that finds no room is lost.
@@ -411,6 +406,21 @@ impl Socket for UdpSocket {
             from,
             ..Received::default()
         })
+    }
+
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn connection_state(&self) -> ConnectionState {
+        match self.state.lock().remote {
+            Some(_) => ConnectionState::Established,
+            None => ConnectionState::Close,
+        }
+    }
+
+    fn drops(&self) -> u64 {
+        self.state.lock().drops
     }
 
     fn take_error(&self) -> Option<Errno> {

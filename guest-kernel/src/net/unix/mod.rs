@@ -17,8 +17,9 @@ use crate::io::{Destination, Source};
 use crate::net::address::{Address, UnixAddress, family};
 use crate::net::buffer::Buffer;
 use crate::net::options::{Kind, Options};
+use crate::net::registry::Entry;
 use crate::net::socket::{
-    Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
+    ConnectionState, Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
 use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
@@ -73,6 +74,7 @@ struct State {
 /// An AF_UNIX socket.
 pub struct UnixSocket {
     me: Weak<UnixSocket>,
+    entry: Entry,
     kind: SocketType,
     options: Lock<Options>,
     queue: WaitQueue,
@@ -90,6 +92,7 @@ impl UnixSocket {
         };
         Arc::new_cyclic(|me| UnixSocket {
             me: me.clone(),
+            entry: Entry::new(me.clone()),
             kind,
             options: Lock::new(Rank::Options, Options::new(Kind::Unix, owner)),
             queue: WaitQueue::new(),
@@ -138,6 +141,13 @@ impl UnixSocket {
             Role::Connected { peer, .. } => peer.upgrade(),
             _ => None,
         }
+    }
+
+    /// Inode number of the peer's file, if it has a peer and that is open.
+    pub fn peer_inode(&self) -> Option<u64> {
+        let peer = self.peer()?;
+        let inode = peer.options.lock().inode;
+        (inode != 0).then_some(inode)
     }
 
     fn send_buffer(&self) -> usize {
@@ -381,6 +391,25 @@ impl Socket for UnixSocket {
         match self.kind {
             SocketType::Stream => self.receive_stream(dst, flags),
             _ => self.receive_message(dst, flags),
+        }
+    }
+
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn connection_state(&self) -> ConnectionState {
+        match &self.state.lock().role {
+            Role::Listening { .. } => ConnectionState::Listen,
+            Role::Connected { .. } => ConnectionState::Established,
+            Role::Idle => ConnectionState::Close,
+        }
+    }
+
+    fn backlog(&self) -> Option<(usize, usize)> {
+        match &self.state.lock().role {
+            Role::Listening { backlog, pending } => Some((pending.len(), *backlog)),
+            _ => None,
         }
     }
 

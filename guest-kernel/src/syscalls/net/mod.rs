@@ -116,7 +116,7 @@ fn create(ctx: &Ctx, domain: i32, kind: u32, protocol: i32) -> Result<Arc<dyn So
         (family::INET | family::INET6, SocketType::Raw) => return Err(Errno::EPERM),
         (family::INET | family::INET6, _) => return Err(Errno::ESOCKTNOSUPPORT),
         (family::NETLINK, SocketType::Raw | SocketType::Datagram) => match protocol {
-            netlink::ROUTE => NetlinkSocket::new(kind, owner),
+            netlink::ROUTE | netlink::SOCK_DIAG => NetlinkSocket::new(kind, protocol, owner),
             _ => return Err(Errno::EPROTONOSUPPORT),
         },
         (family::NETLINK, _) => return Err(Errno::ESOCKTNOSUPPORT),

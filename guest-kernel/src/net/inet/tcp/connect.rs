@@ -3,6 +3,7 @@
 use super::{PORTS, Role, TcpSocket};
 use crate::errno::{Errno, Result};
 use crate::net::address::Address;
+use crate::net::counters;
 use crate::net::inet::{EVERYTHING, READABLE, check_family, is_group, route, source_for, unbound};
 use crate::net::socket::Shutdown;
 use alloc::collections::VecDeque;
@@ -126,6 +127,8 @@ impl TcpSocket {
             state.shut_write = false;
             state.role = Role::Connecting { remote };
         }
+        counters::TCP_ACTIVE.add(1);
+        counters::segments(remote.ip(), 0);
         let listener = PORTS.find(remote, |_, listening| listening.then_some(0));
         match listener.map(|listener| (listener.ask(self), listener)) {
             Some((Asked::Connected(server), listener)) => {
@@ -179,6 +182,7 @@ impl TcpSocket {
 
     /// A connect failed: the socket can try again.
     fn fail(&self, error: Errno) {
+        counters::TCP_FAILS.add(1);
         {
             let mut state = self.state.lock();
             state.role = Role::Failed;
@@ -190,6 +194,10 @@ impl TcpSocket {
     }
 
     fn established(&self, server: &Arc<TcpSocket>, remote: SocketAddr) {
+        // The answer to the SYN, and the answer to that.
+        counters::segments(remote.ip(), 0);
+        counters::segments(remote.ip(), 0);
+        counters::TCP_PASSIVE.add(1);
         let peer = Arc::downgrade(server);
         self.state.lock().role = Role::Connected {
             peer,

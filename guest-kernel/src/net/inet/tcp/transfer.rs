@@ -4,6 +4,7 @@ use super::{Role, State, TcpSocket};
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::buffer::{self, Buffer};
+use crate::net::counters;
 use crate::net::inet::{READABLE, WRITABLE};
 use crate::net::socket::{Ancillary, Received};
 
@@ -44,6 +45,9 @@ impl TcpSocket {
         let sent = buffer::send_stream(src, room, Ancillary::default(), |segment| {
             peer.state.lock().incoming.push(segment, true)
         });
+        if let (Ok(bytes), Some(to)) = (&sent, self.state.lock().local) {
+            counters::segments(to.ip(), *bytes);
+        }
         peer.queue.wake(READABLE);
         sent
     }

@@ -1,53 +1,45 @@
-//! AF_NETLINK, NETLINK_ROUTE: what interfaces and addresses there are.
+//! AF_NETLINK: NETLINK_ROUTE tells of interfaces, addresses and routes ([`route`]),
+//! NETLINK_SOCK_DIAG of sockets ([`diag`]).
 //!
-//! A request is answered while it is sent: the replies wait in the socket. Links, addresses, routes,
-//! neighbours and rules can be dumped (the last three are empty); nothing can be changed.
+//! A request is answered while it is sent: the replies wait in the socket. Nothing can be changed.
+
+pub mod diag;
+mod message;
+pub mod route;
 
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::address::{Address, family};
 use crate::net::buffer::{Buffer, Segment};
-use crate::net::inet::interface;
+use crate::net::netlink::message::{HEADER, Header, message, nl};
 use crate::net::options::{Kind, Options};
+use crate::net::registry::Entry;
 use crate::net::socket::{
-    Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
+    ConnectionState, Credentials, MessageFlags, Outgoing, Received, Shutdown, Socket, SocketType,
 };
 use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeSet;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
 
 /// NETLINK_ROUTE.
 pub const ROUTE: i32 = 0;
+/// NETLINK_SOCK_DIAG.
+pub const SOCK_DIAG: i32 = 4;
 
-/// Message types and flags (include/uapi/linux/netlink.h, rtnetlink.h).
-mod nl {
-    pub const ERROR: u16 = 2;
-    pub const DONE: u16 = 3;
-    pub const NEWLINK: u16 = 16;
-    pub const GETLINK: u16 = 18;
-    pub const NEWADDR: u16 = 20;
-    pub const GETADDR: u16 = 22;
-    pub const GETROUTE: u16 = 26;
-    pub const GETNEIGH: u16 = 30;
-    pub const GETRULE: u16 = 34;
-    pub const REQUEST: u16 = 1;
-    pub const MULTI: u16 = 2;
-    pub const ACK: u16 = 4;
-    pub const DUMP: u16 = 0x300;
-}
+/// Longest piece of a dump: what readers with small buffers take.
+const CHUNK: usize = 4096;
 
-/// Bytes of `struct nlmsghdr`.
-const HEADER: usize = 16;
-
-/// Port ids in use.
-static PORTS: Lock<BTreeSet<u32>> = Lock::new(Rank::Registry, BTreeSet::new());
+/// Port ids in use, of each protocol.
+static PORTS: Lock<BTreeSet<(i32, u32)>> = Lock::new(Rank::Registry, BTreeSet::new());
 
 /// A netlink socket.
 pub struct NetlinkSocket {
+    entry: Entry,
     kind: SocketType,
+    protocol: i32,
     options: Lock<Options>,
     queue: WaitQueue,
     state: Lock<State>,
@@ -60,99 +52,13 @@ struct State {
     incoming: Buffer,
 }
 
-#[derive(Clone, Copy)]
-struct Header {
-    length: usize,
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-}
-
-impl Header {
-    fn parse(bytes: &[u8]) -> Option<Header> {
-        let word = |at: usize| {
-            let bytes = bytes.get(at..)?.first_chunk()?;
-            Some(u32::from_ne_bytes(*bytes))
-        };
-        let second = word(4)?;
-        word(12)?;
-        Some(Header {
-            length: word(0)? as usize,
-            kind: second as u16,
-            flags: (second >> 16) as u16,
-            sequence: word(8)?,
-        })
-    }
-}
-
-/// One message: header, fixed part, and attributes, each padded to four bytes.
-fn message(kind: u16, flags: u16, sequence: u32, port: u32, body: &[u8]) -> Vec<u8> {
-    let length = (HEADER + body.len()) as u32;
-    let mut out = Vec::new();
-    out.extend(length.to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(flags.to_ne_bytes());
-    out.extend(sequence.to_ne_bytes());
-    out.extend(port.to_ne_bytes());
-    out.extend(body);
-    out.resize(out.len().next_multiple_of(4), 0);
-    out
-}
-
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    out.extend((4 + value.len() as u16).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(value);
-    out.resize(out.len().next_multiple_of(4), 0);
-}
-
-/// The RTM_NEWLINK body of `lo`.
-fn link() -> Vec<u8> {
-    /// IFF_LOWER_UP, beside what the ioctl shows.
-    const LOWER_UP: u32 = 0x10000;
-    let mut out = alloc::vec![0, 0];
-    out.extend(interface::HARDWARE.to_ne_bytes());
-    out.extend(interface::INDEX.to_ne_bytes());
-    out.extend((interface::FLAGS | LOWER_UP).to_ne_bytes());
-    out.extend(0u32.to_ne_bytes());
-    attribute(&mut out, 3, &[interface::NAME, b"\0"].concat());
-    attribute(&mut out, 13, &interface::QUEUE.to_ne_bytes());
-    attribute(&mut out, 4, &interface::MTU.to_ne_bytes());
-    attribute(&mut out, 1, &[0; 6]);
-    attribute(&mut out, 2, &[0; 6]);
-    out
-}
-
-/// The RTM_NEWADDR bodies of family `wanted` (0: all).
-fn addresses(wanted: u8) -> Vec<Vec<u8>> {
-    /// IFA_F_PERMANENT.
-    const PERMANENT: u8 = 0x80;
-    /// RT_SCOPE_HOST.
-    const HOST: u8 = 254;
-    let (v4, v6) = (family::INET as u8, family::INET6 as u8);
-    let mut all = Vec::new();
-    if wanted == 0 || wanted == v4 {
-        let mut out = alloc::vec![v4, 8, PERMANENT, HOST];
-        out.extend(interface::INDEX.to_ne_bytes());
-        attribute(&mut out, 1, &[127, 0, 0, 1]);
-        attribute(&mut out, 2, &[127, 0, 0, 1]);
-        attribute(&mut out, 3, &[interface::NAME, b"\0"].concat());
-        all.push(out);
-    }
-    if wanted == 0 || wanted == v6 {
-        let mut out = alloc::vec![v6, 128, PERMANENT, HOST];
-        out.extend(interface::INDEX.to_ne_bytes());
-        attribute(&mut out, 1, &core::net::Ipv6Addr::LOCALHOST.octets());
-        all.push(out);
-    }
-    all
-}
-
 impl NetlinkSocket {
-    /// A NETLINK_ROUTE socket, made by `owner`.
-    pub fn new(kind: SocketType, owner: Credentials) -> Arc<NetlinkSocket> {
-        Arc::new(NetlinkSocket {
+    /// A socket of `protocol`, made by `owner`.
+    pub fn new(kind: SocketType, protocol: i32, owner: Credentials) -> Arc<NetlinkSocket> {
+        Arc::new_cyclic(|me: &Weak<NetlinkSocket>| NetlinkSocket {
+            entry: Entry::new(me.clone()),
             kind,
+            protocol,
             options: Lock::new(Rank::Options, Options::new(Kind::Netlink, owner)),
             queue: WaitQueue::new(),
             state: Lock::new(Rank::File, Default::default()),
@@ -175,13 +81,13 @@ impl NetlinkSocket {
                 let other = (0x8000_0000..=u32::MAX).rev();
                 core::iter::once(own)
                     .chain(other)
-                    .find(|port| !ports.contains(port))
+                    .find(|port| !ports.contains(&(self.protocol, *port)))
                     .ok_or(Errno::EADDRINUSE)?
             }
-            port if ports.contains(&port) => return Err(Errno::EADDRINUSE),
+            port if ports.contains(&(self.protocol, port)) => return Err(Errno::EADDRINUSE),
             port => port,
         };
-        ports.insert(port);
+        ports.insert((self.protocol, port));
         drop(ports);
         self.state.lock().port = Some(port);
         Ok(port)
@@ -197,39 +103,36 @@ impl NetlinkSocket {
 
     /// Answers one request.
     fn answer(&self, header: Header, request: &[u8], port: u32) -> Result<()> {
-        let wanted = request.get(HEADER).copied().unwrap_or(0);
-        let (reply, bodies) = match header.kind {
-            nl::GETLINK => (nl::NEWLINK, alloc::vec![link()]),
-            nl::GETADDR => (nl::NEWADDR, addresses(wanted)),
-            nl::GETROUTE | nl::GETNEIGH | nl::GETRULE => (nl::DONE, Vec::new()),
-            _ => return self.acknowledge(header, request, port, Errno::EOPNOTSUPP.code()),
+        let body = request.get(HEADER..).unwrap_or_default();
+        let answer = match self.protocol {
+            ROUTE => route::answer(header, body),
+            _ => diag::answer(header, body),
         };
-        let say = |kind, flags, body: &[u8]| message(kind, flags, header.sequence, port, body);
-        if header.flags & nl::DUMP == nl::DUMP {
-            let mut bytes: Vec<u8> = bodies
-                .iter()
-                .flat_map(|body| say(reply, nl::MULTI, body))
-                .collect();
-            bytes.extend(say(nl::DONE, nl::MULTI, &0u32.to_ne_bytes()));
-            return self.reply(bytes);
-        }
-        // A single one can be asked for by index, which 16 bits into the fixed part follows.
-        let index = request
-            .get(HEADER + 4..)
-            .and_then(|rest| rest.first_chunk());
-        let index = index.map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-        match (header.kind, bodies.first()) {
-            (nl::GETLINK, Some(body)) if index == interface::INDEX || index == 0 => {
-                self.reply(say(reply, 0, body))?;
-                if header.flags & nl::ACK == 0 {
-                    return Ok(());
-                }
-                self.acknowledge(header, request, port, 0)
+        let bodies = match answer {
+            Ok(bodies) => bodies,
+            Err(errno) => return self.acknowledge(header, request, port, errno.code()),
+        };
+        let dump = header.is_dump();
+        let flags = if dump { nl::MULTI } else { 0 };
+        let mut bytes = Vec::new();
+        for (kind, body) in bodies {
+            let next = message(kind, flags, header.sequence, port, &body);
+            if !bytes.is_empty() && bytes.len() + next.len() > CHUNK {
+                self.reply(core::mem::take(&mut bytes))?;
             }
-            (nl::GETLINK, _) => self.acknowledge(header, request, port, Errno::ENODEV.code()),
-            (nl::GETROUTE, _) => self.acknowledge(header, request, port, Errno::ENETUNREACH.code()),
-            _ => self.acknowledge(header, request, port, Errno::EOPNOTSUPP.code()),
+            bytes.extend(next);
         }
+        if dump {
+            let done = 0u32.to_ne_bytes();
+            bytes.extend(message(nl::DONE, flags, header.sequence, port, &done));
+        }
+        if !bytes.is_empty() {
+            self.reply(bytes)?;
+        }
+        if !dump && header.flags & nl::ACK != 0 {
+            return self.acknowledge(header, request, port, 0);
+        }
+        Ok(())
     }
 
     /// NLMSG_ERROR: an error, or with 0 that all is well; repeats the request's header.
@@ -244,7 +147,7 @@ impl NetlinkSocket {
 impl Drop for NetlinkSocket {
     fn drop(&mut self) {
         if let Some(port) = self.state.lock().port {
-            PORTS.lock().remove(&port);
+            PORTS.lock().remove(&(self.protocol, port));
         }
     }
 }
@@ -259,7 +162,7 @@ impl Socket for NetlinkSocket {
     }
 
     fn protocol(&self) -> u32 {
-        ROUTE as u32
+        self.protocol as u32
     }
 
     fn options(&self) -> &Lock<Options> {
@@ -370,6 +273,14 @@ impl Socket for NetlinkSocket {
         })
     }
 
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn connection_state(&self) -> ConnectionState {
+        ConnectionState::Close
+    }
+
     fn queued(&self) -> (usize, usize) {
         let state = self.state.lock();
         (
@@ -389,6 +300,13 @@ impl Socket for NetlinkSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NEWLINK: u16 = 16;
+    const GETLINK: u16 = 18;
+    const NEWADDR: u16 = 20;
+    const GETADDR: u16 = 22;
+    const NEWROUTE: u16 = 24;
+    const GETROUTE: u16 = 26;
 
     fn ask(socket: &NetlinkSocket, kind: u16, flags: u16) -> Vec<u8> {
         let request = message(kind, flags | nl::REQUEST, 77, 0, &[0; 16]);
@@ -421,28 +339,26 @@ mod tests {
     fn dumps_end_with_done_and_carry_the_sequence_number() {
         let socket = NetlinkSocket::new(
             SocketType::Raw,
+            ROUTE,
             Credentials {
                 pid: 901,
                 uid: 0,
                 gid: 0,
             },
         );
-        let links = ask(&socket, nl::GETLINK, nl::DUMP);
-        assert_eq!(messages(&links), [(nl::NEWLINK, 77), (nl::DONE, 77)]);
+        let links = ask(&socket, GETLINK, nl::DUMP);
+        assert_eq!(messages(&links), [(NEWLINK, 77), (nl::DONE, 77)]);
         assert!(links.windows(3).any(|bytes| bytes == b"lo\0"));
-        let addresses = ask(&socket, nl::GETADDR, nl::DUMP);
+        let addresses = ask(&socket, GETADDR, nl::DUMP);
         assert_eq!(
             messages(&addresses),
-            [(nl::NEWADDR, 77), (nl::NEWADDR, 77), (nl::DONE, 77)]
+            [(NEWADDR, 77), (NEWADDR, 77), (nl::DONE, 77)]
         );
-        assert_eq!(
-            messages(&ask(&socket, nl::GETROUTE, nl::DUMP)),
-            [(nl::DONE, 77)]
-        );
-        assert_eq!(messages(&ask(&socket, nl::GETLINK, 0)), [(nl::NEWLINK, 77)]);
-        let refused = ask(&socket, 24, 0);
+        let routes = messages(&ask(&socket, GETROUTE, nl::DUMP));
+        assert_eq!(routes.len(), route::ROUTES.len() + 1);
+        let refused = ask(&socket, NEWROUTE, 0);
         assert_eq!(messages(&refused), [(nl::ERROR, 77)]);
-        assert_eq!(refused[16..20], (-Errno::EOPNOTSUPP.code()).to_ne_bytes());
+        assert_eq!(refused[16..20], (-Errno::EPERM.code()).to_ne_bytes());
     }
 
     #[test]
@@ -452,14 +368,14 @@ mod tests {
             uid: 0,
             gid: 0,
         };
-        let first = NetlinkSocket::new(SocketType::Raw, owner);
-        let second = NetlinkSocket::new(SocketType::Raw, owner);
+        let first = NetlinkSocket::new(SocketType::Raw, ROUTE, owner);
+        let second = NetlinkSocket::new(SocketType::Raw, ROUTE, owner);
         assert_eq!(first.bind_port(0), Ok(902));
         let other = second.bind_port(0).unwrap();
         assert!(other >= 0x8000_0000);
         assert_eq!(second.bind_port(902), Err(Errno::EINVAL));
         drop(first);
-        let third = NetlinkSocket::new(SocketType::Raw, owner);
+        let third = NetlinkSocket::new(SocketType::Raw, ROUTE, owner);
         assert_eq!(third.bind_port(902), Ok(902));
     }
 }
