@@ -32,13 +32,13 @@ pub fn kcmp(ctx: &Ctx, first: i32, second: i32, what: i32, a: u64, b: u64) -> Re
     let (one, other) = (first.process(), second.process());
     let order = match what {
         kind::FILE => {
-            let a = one.files().lock().get(a as i32)?;
-            let b = other.files().lock().get(b as i32)?;
+            let a = first.files().lock().get(a as i32)?;
+            let b = second.files().lock().get(b as i32)?;
             Arc::as_ptr(&a).addr().cmp(&Arc::as_ptr(&b).addr())
         }
         kind::VM => one.space().id().cmp(&other.space().id()),
-        kind::FILES => compare(&one.files(), &other.files()),
-        kind::FS => compare(&one.fs(), &other.fs()),
+        kind::FILES => compare(&first.files(), &second.files()),
+        kind::FS => compare(&first.fs(), &second.fs()),
         kind::SIGHAND => {
             let actions = one.signals.lock().actions.clone();
             compare(&actions, &other.signals.lock().actions)

@@ -371,7 +371,7 @@ syscalls! {
     [269 48] faccessat(dirfd: DirFd, path: UserCStr, mode: Named<AccessMode>) => fs::faccessat, Full;
     [270 72] pselect6(count: i32, read: UserPtr<u64>, write: UserPtr<u64>, except: UserPtr<u64>, timeout: UserPtr<[i64; 2]>, mask: UserPtr<[u64; 2]>) => poll::pselect6, Full;
     [271 73] ppoll(fds: PollIn, count: u32, timeout: UserPtr<[i64; 2]>, mask: UserPtr<u64>, mask_size: usize) => poll::ppoll, Full;
-    [272 97] unshare(flags: Flags) => task::unshare, Partial("descriptors and root, directory, umask, of all threads together; no namespaces");
+    [272 97] unshare(flags: Flags) => task::unshare, Partial("no namespaces");
     [273 99] set_robust_list(head: UserAddr, len: usize) => task::set_robust_list, Full;
     [274 100] get_robust_list(tid: i32, head: UserPtr<u64>, len: UserPtr<u64>) => task::get_robust_list, Full;
     [275 76] splice(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Named<SpliceFlags>) => io::splice, Full;

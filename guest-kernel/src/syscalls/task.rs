@@ -595,6 +595,9 @@ pub fn prlimit64(
 fn limits_changed(process: &Process) {
     let descriptors = process.rlimit(7);
     process.files().lock().set_limit(descriptors);
+    for task in process.tasks() {
+        task.files().lock().set_limit(descriptors);
+    }
     process.space().set_limits(process::memory_limits(process));
 }
 
@@ -654,8 +657,7 @@ pub fn not_permitted(_: &Ctx) -> Result<u64> {
     Err(Errno::EPERM)
 }
 
-/// unshare(2): of descriptors and of root, directory and umask. Here the threads of a process share
-/// both, so one alone does not leave them.
+/// unshare(2): of descriptors, and of root, directory and umask.
 pub fn unshare(ctx: &Ctx, flags: Flags) -> Result<u64> {
     let mut flags = CloneFlags::from_bits_retain(flags.0.into());
     let threads = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
@@ -680,15 +682,36 @@ pub fn unshare(ctx: &Ctx, flags: Flags) -> Result<u64> {
     if flags.intersects(CloneFlags::NAMESPACES) {
         return Err(Errno::EPERM);
     }
-    if flags.contains(CloneFlags::FILES) {
-        let copy = ctx.files().lock().fork();
-        drop(process.set_files(Arc::new(Lock::new(Rank::Descriptors, copy))));
-    }
-    if flags.contains(CloneFlags::FS) {
-        let copy = ctx.fs().lock().clone();
-        drop(process.set_fs(Arc::new(Lock::new(Rank::FsContext, copy))));
-    }
+    let (files, fs) = (
+        flags.contains(CloneFlags::FILES),
+        flags.contains(CloneFlags::FS),
+    );
+    unshare_parts(ctx, files, fs);
     Ok(0)
+}
+
+/// Gives the calling thread descriptors, or root, directory and umask, of its own.
+pub(super) fn unshare_parts(ctx: &Ctx, files: bool, fs: bool) {
+    let process = ctx.process();
+    let mut own = ctx.task().own_parts();
+    if files {
+        let copy = ctx.files().lock().fork();
+        own.files = Some(Arc::new(Lock::new(Rank::Descriptors, copy)));
+    }
+    if fs {
+        let copy = ctx.fs().lock().clone();
+        own.fs = Some(Arc::new(Lock::new(Rank::FsContext, copy)));
+    }
+    if process.tasks().len() == 1 {
+        // Nobody else has the process's.
+        if let Some(files) = own.files.take() {
+            drop(process.set_files(files));
+        }
+        if let Some(fs) = own.fs.take() {
+            drop(process.set_fs(fs));
+        }
+    }
+    drop(ctx.task().set_own_parts(own));
 }
 
 /// setns(2): no descriptor is one of a namespace.

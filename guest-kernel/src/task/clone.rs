@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::sync::{Lock, Rank};
 use crate::task::process::{self, Process};
 use crate::task::signal::{self, AltStack, SigInfo, number::SIGSEGV};
-use crate::task::thread::Task;
+use crate::task::thread::{OwnParts, Task};
 use crate::task::{Ctx, sched};
 use crate::wait::PollEvents;
 use alloc::sync::{Arc, Weak};
@@ -123,6 +123,9 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     let child = Task::new(tid, child_process.clone(), name)?;
     *child.policy.lock() = policy;
     *child.attributes.lock() = attributes;
+    if !new_process {
+        drop(child.set_own_parts(parts_of_thread(ctx, flags)));
+    }
     {
         let (mask, alt_stack) = {
             let from = parent.signals.lock();
@@ -208,6 +211,20 @@ fn check(ctx: &Ctx, flags: CloneFlags) -> Result<()> {
         return Err(Errno::EBADF);
     }
     Ok(())
+}
+
+/// What a new thread does not share with the first ones: what its maker does not, or it itself.
+fn parts_of_thread(ctx: &Ctx, flags: CloneFlags) -> OwnParts {
+    let mut parts = ctx.task().own_parts();
+    if !flags.contains(CloneFlags::FILES) {
+        let copy = ctx.files().lock().fork();
+        parts.files = Some(Arc::new(Lock::new(Rank::Descriptors, copy)));
+    }
+    if !flags.contains(CloneFlags::FS) {
+        let copy = ctx.fs().lock().clone();
+        parts.fs = Some(Arc::new(Lock::new(Rank::FsContext, copy)));
+    }
+    parts
 }
 
 fn new_process(ctx: &Ctx, pid: u32, args: &CloneArgs) -> Result<Arc<Process>> {

@@ -54,12 +54,12 @@ impl Ctx {
 
     /// Its descriptor table.
     pub fn files(&self) -> &Arc<Lock<FdTable>> {
-        self.files.get_or_init(|| self.process().files())
+        self.files.get_or_init(|| self.task.files())
     }
 
     /// Root, working directory and umask.
     pub fn fs(&self) -> &Arc<Lock<FsContext>> {
-        self.fs.get_or_init(|| self.process().fs())
+        self.fs.get_or_init(|| self.task.fs())
     }
 
     /// Copies a value in from the program.

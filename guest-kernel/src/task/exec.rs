@@ -14,7 +14,7 @@ use crate::sync::{Lock, Rank};
 use crate::task::elf::{Elf, HEAD_SIZE, parse_script};
 use crate::task::process::{self, Process, ProgramInfo};
 use crate::task::signal::SigSet;
-use crate::task::thread::Task;
+use crate::task::thread::{OwnParts, Task};
 use crate::task::{Ctx, exit, sched};
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
@@ -401,11 +401,13 @@ pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64>
     drop(old);
     process.release_vfork();
     let files = {
-        let mut own = process.files().lock().fork();
+        let mut own = ctx.files().lock().fork();
         own.remove_close_on_exec();
         own
     };
     drop(process.set_files(Arc::new(Lock::new(Rank::Descriptors, files))));
+    drop(process.set_fs(ctx.fs().clone()));
+    drop(task.set_own_parts(OwnParts::default()));
     process.has_execed.store(true, Ordering::Relaxed);
     process.dumpable.store(1, Ordering::Relaxed);
     task.attributes.lock().after_exec();

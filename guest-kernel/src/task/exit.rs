@@ -4,7 +4,7 @@ use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::signal::{self, SIG_IGN, SigInfo, code, number::*, sa};
-use crate::task::thread::Task;
+use crate::task::thread::{OwnParts, Task};
 use crate::task::{futex, sched};
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
@@ -31,6 +31,7 @@ pub fn exit_thread(task: Arc<Task>) -> ! {
     let process = task.process().clone();
     let space = process.space();
     release_thread(&task, &space);
+    drop(task.set_own_parts(OwnParts::default()));
     let cpu = sched::cpu_time_ns(&task);
     process.dead_cpu_ns.fetch_add(cpu, Ordering::Relaxed);
     let last = process::remove_task(&task);

@@ -24,4 +24,4 @@ mod thread;
 pub use ctx::Ctx;
 pub use process::Process;
 pub use signal::{SigInfo, SigSet};
-pub use thread::{RunState, Task, TrapInfo};
+pub use thread::{OwnParts, RunState, Task, TrapInfo};

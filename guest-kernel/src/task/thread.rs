@@ -2,6 +2,7 @@
 
 use crate::arch::{FpuState, KernelStack, ThreadRegisters};
 use crate::errno::Result;
+use crate::fs::fd::{FdTable, FsContext};
 use crate::smp;
 use crate::sync::{Lock, Rank};
 use crate::task::attributes::Attributes;
@@ -38,6 +39,16 @@ pub struct TrapInfo {
     pub address: u64,
 }
 
+/// Descriptors, and root, directory and umask, of a thread made without CLONE_FILES or CLONE_FS, or
+/// after unshare; `None`: the process's.
+#[derive(Clone, Default)]
+pub struct OwnParts {
+    /// Descriptor table.
+    pub files: Option<Arc<Lock<FdTable>>>,
+    /// Root, working directory, umask.
+    pub fs: Option<Arc<Lock<FsContext>>>,
+}
+
 /// A thread.
 pub struct Task {
     tid: AtomicU32,
@@ -50,6 +61,10 @@ pub struct Task {
     on_cpu: AtomicU32,
     /// The vCPUs it may run on, a bit mask.
     affinity: AtomicU64,
+    /// What it does not share with its process's other threads.
+    own: Lock<OwnParts>,
+    /// Whether there is anything in it.
+    has_own: AtomicBool,
     /// What its scheduling is set to.
     pub policy: Lock<Policy>,
     /// What it keeps of itself.
@@ -89,6 +104,8 @@ impl Task {
             killed: AtomicBool::new(false),
             on_cpu: AtomicU32::new(Task::NOWHERE),
             affinity: AtomicU64::new(u64::MAX),
+            own: Lock::new(Rank::ProcessPart, OwnParts::default()),
+            has_own: AtomicBool::new(false),
             policy: Lock::new(Rank::Leaf, Policy::default()),
             attributes: Lock::new(Rank::Leaf, Attributes::default()),
             signals: Lock::new(Rank::TaskSignals, TaskSignals::default()),
@@ -117,6 +134,34 @@ impl Task {
     /// Its process.
     pub fn process(&self) -> &Arc<Process> {
         &self.process
+    }
+
+    /// What it does not share with the other threads.
+    pub fn own_parts(&self) -> OwnParts {
+        if self.has_own.load(Ordering::Relaxed) {
+            self.own.lock().clone()
+        } else {
+            OwnParts::default()
+        }
+    }
+
+    /// Sets that; returns what it was, to be dropped without locks.
+    pub fn set_own_parts(&self, parts: OwnParts) -> OwnParts {
+        let any = parts.files.is_some() || parts.fs.is_some();
+        self.has_own.store(any, Ordering::Relaxed);
+        core::mem::replace(&mut *self.own.lock(), parts)
+    }
+
+    /// Its descriptor table.
+    pub fn files(&self) -> Arc<Lock<FdTable>> {
+        self.own_parts()
+            .files
+            .unwrap_or_else(|| self.process.files())
+    }
+
+    /// Its root, working directory and umask.
+    pub fn fs(&self) -> Arc<Lock<FsContext>> {
+        self.own_parts().fs.unwrap_or_else(|| self.process.fs())
     }
 
     /// Run state.

@@ -292,19 +292,25 @@ pub fn close(ctx: &Ctx, fd: Fd) -> Result<u64> {
     Ok(0)
 }
 
-/// `close_range(2)`. CLOSE_RANGE_UNSHARE is only taken where it makes no difference.
+/// `close_range(2)`; with CLOSE_RANGE_UNSHARE of a table of the caller's own.
 pub fn close_range(ctx: &Ctx, first: u32, last: u32, flags: Flags) -> Result<u64> {
     const UNSHARE: u32 = 2;
     const CLOEXEC: u32 = 4;
     super::only(flags.0, UNSHARE | CLOEXEC)?;
-    if first > last || flags.0 & UNSHARE != 0 && Arc::strong_count(ctx.files()) > 2 {
+    if first > last {
         return Err(Errno::EINVAL);
     }
+    let files = if flags.0 & UNSHARE != 0 {
+        crate::syscalls::task::unshare_parts(ctx, true, false);
+        ctx.task().files()
+    } else {
+        ctx.files().clone()
+    };
     if flags.0 & CLOEXEC != 0 {
-        ctx.files().lock().set_range_close_on_exec(first, last);
+        files.lock().set_range_close_on_exec(first, last);
         return Ok(0);
     }
-    let removed = ctx.files().lock().remove_range(first, last);
+    let removed = files.lock().remove_range(first, last);
     for file in removed {
         release(ctx, file);
     }

@@ -90,6 +90,8 @@ impl ProcSource for ProcessTable {
             .map(|limit| (limit.soft, limit.hard))
             .to_vec();
         let pending = process.signals.lock().pending.set().0;
+        let tasks = process.tasks();
+        let first = tasks.first();
         Some(ProcessInfo {
             pid,
             parent: process.parent.load(Ordering::Relaxed),
@@ -101,8 +103,8 @@ impl ProcSource for ProcessTable {
             start_ns: process.start_ns,
             threads: process.tasks().len(),
             space: process.space(),
-            files: process.files(),
-            fs: process.fs(),
+            files: first.map_or_else(|| process.files(), |task| task.files()),
+            fs: first.map_or_else(|| process.fs(), |task| task.fs()),
             exe: program.exe,
             cmdline: program.cmdline,
             environ: program.environ,
