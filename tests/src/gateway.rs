@@ -173,8 +173,13 @@ impl Gateway {
         }
     }
 
-    /// Kills the gateway's present workers; returns how many there were.
-    pub fn kill_workers(&self) -> Result<usize> {
+    /// The gateway's own process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The processes it has now: workers, and what they are forked from.
+    pub fn children(&self) -> Result<Vec<i32>> {
         let gateway = self.child.id();
         let mut pids: Vec<i32> = Vec::new();
         // Children belong to the thread that started them.
@@ -184,8 +189,13 @@ impl Gateway {
         }
         pids.sort_unstable();
         pids.dedup();
+        Ok(pids)
+    }
+
+    /// Kills the gateway's present workers; returns how many there were.
+    pub fn kill_workers(&self) -> Result<usize> {
         let mut killed = 0;
-        for pid in pids.into_iter().filter_map(Pid::from_raw) {
+        for pid in self.children()?.into_iter().filter_map(Pid::from_raw) {
             killed += usize::from(kill_process(pid, Signal::KILL).is_ok());
         }
         Ok(killed)

@@ -1,6 +1,7 @@
 //! Guests and clients that send what costs more to take than to send: the gateway's memory and its
 //! log stay within bounds, and others are served meanwhile.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
@@ -30,9 +31,10 @@ type Test = fn() -> Result<()>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, Test); 2] = [
+    let tests: [(&str, Test); 3] = [
         ("floods_cost_the_gateway_little_memory", memory),
         ("a_guest_s_text_stays_on_its_line", forgery),
+        ("what_guests_have_in_memory_is_not_dumped", dumps),
     ];
     let trials = tests
         .into_iter()
@@ -143,4 +145,46 @@ fn forgery() -> Result<()> {
         "{log}"
     );
     Ok(())
+}
+
+/// No core files of gateway and workers, and guest memory is left out of any.
+fn dumps() -> Result<()> {
+    let gateway = start()?;
+    ensure!(gateway.get("/f/flood/none")?.status == 200, "no answer");
+    let own = i32::try_from(gateway.pid())?;
+    let mut guests = 0;
+    for pid in gateway.children()?.into_iter().chain([own]) {
+        // A worker may end meanwhile.
+        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+        let (Ok(limits), Ok(maps)) = (read("limits"), read("smaps")) else {
+            continue;
+        };
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<_> = core.unwrap_or_default().split_whitespace().collect();
+        ensure!(words.get(4..6) == Some(&["0", "0"]), "{pid}: {core:?}");
+        guests += guest_memory(&maps)?;
+    }
+    ensure!(guests > 0, "no guest memory was found");
+    Ok(())
+}
+
+/// How many large writable mappings there are; each must be marked as not to be dumped (`dd`).
+fn guest_memory(smaps: &str) -> Result<usize> {
+    let mut found = 0;
+    let (mut writable, mut size) = (false, 0);
+    for line in smaps.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [range, mode, ..] if range.contains('-') => writable = mode.starts_with("rw"),
+            ["Size:", kib, ..] => size = kib.parse::<u64>()? << 10,
+            ["VmFlags:", flags @ ..] if writable && size >= 100 << 20 => {
+                ensure!(flags.contains(&"dd"), "{size} bytes: {flags:?}");
+                found += 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
