@@ -6,6 +6,7 @@ use crate::fs::file::OpenFlags;
 use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags, reclaim};
 use crate::smp;
 use crate::task::Ctx;
+use crate::task::attributes::READ_IMPLIES_EXEC;
 use core::sync::atomic::{Ordering, fence};
 use sprout_abi::layout::PAGE_SIZE;
 
@@ -59,7 +60,7 @@ pub fn mmap(
             writable,
         })
     };
-    let prot = Prot::from_bits_truncate(prot.0);
+    let prot = as_personality_has_it(ctx, Prot::from_bits_truncate(prot.0));
     ctx.space().mmap(&MapRequest {
         addr: addr.0,
         len: length,
@@ -67,6 +68,16 @@ pub fn mmap(
         flags,
         file,
     })
+}
+
+/// READ_IMPLIES_EXEC.
+fn as_personality_has_it(ctx: &Ctx, prot: Prot) -> Prot {
+    let personality = ctx.task().attributes.lock().personality;
+    if prot.contains(Prot::READ) && personality & READ_IMPLIES_EXEC != 0 {
+        prot | Prot::EXEC
+    } else {
+        prot
+    }
 }
 
 /// Whether a range, rounded up to pages, goes around the end of all addresses.
@@ -97,6 +108,7 @@ pub fn mprotect(ctx: &Ctx, addr: UserAddr, length: u64, prot: Flags) -> Result<u
         return Err(Errno::ENOMEM);
     }
     let prot = Prot::from_bits(bits).ok_or(Errno::EINVAL)?;
+    let prot = as_personality_has_it(ctx, prot);
     ctx.space().mprotect(addr.0, length, prot, grows_down)?;
     Ok(0)
 }

@@ -639,12 +639,14 @@ pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
     crate::arch::arch_prctl(ctx, operation, addr)
 }
 
-/// personality(2): the default one only.
-pub fn personality(_: &Ctx, persona: u32) -> Result<u64> {
-    match persona {
-        0 | u32::MAX => Ok(0),
-        _ => Err(Errno::EINVAL),
+/// personality(2): sets it, unless it is 0xffffffff, and returns the one before.
+pub fn personality(ctx: &Ctx, persona: u32) -> Result<u64> {
+    let mut attributes = ctx.task().attributes.lock();
+    let before = attributes.personality;
+    if persona != u32::MAX {
+        attributes.personality = persona;
     }
+    Ok(before.into())
 }
 
 /// pidfd_open(2) and other descriptors of processes are not offered.

@@ -32,6 +32,8 @@ pub struct Attributes {
     pub machine_check_kill: u8,
     /// PR_SET_IO_FLUSHER.
     pub io_flusher: bool,
+    /// personality(2): kept over fork and exec.
+    pub personality: u32,
 }
 
 impl Default for Attributes {
@@ -48,6 +50,7 @@ impl Default for Attributes {
             default_timer_slack: 50_000,
             machine_check_kill: 2,
             io_flusher: false,
+            personality: 0,
         }
     }
 }
@@ -57,6 +60,11 @@ pub const CAP_SETPCAP: u64 = 8;
 
 /// In the secure bits: root has no capabilities by being root.
 const NO_ROOT: u32 = 1;
+
+/// ADDR_NO_RANDOMIZE: programs start at the same addresses each time.
+pub const NO_RANDOMIZE: u32 = 0x004_0000;
+/// READ_IMPLIES_EXEC: what can be read can be executed.
+pub const READ_IMPLIES_EXEC: u32 = 0x040_0000;
 
 /// "Keep capabilities when all ids become other than root's"; exec ends it.
 pub const KEEP_CAPABILITIES: u32 = 1 << 4;
@@ -104,6 +112,8 @@ impl Attributes {
             (self.permitted, self.effective) = (0, 0);
         }
         self.secure_bits &= !KEEP_CAPABILITIES;
+        // 64-bit programs start without it (set_personality_64bit).
+        self.personality &= !READ_IMPLIES_EXEC;
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::errno::{Errno, Result};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// e_machine of programs for this processor.
 #[cfg(any(target_arch = "x86_64", not(target_os = "none")))]
@@ -12,20 +13,27 @@ const MACHINE: u16 = 62;
 #[cfg(all(target_arch = "aarch64", target_os = "none"))]
 const MACHINE: u16 = 183;
 
-/// Bytes of a file that [`Elf::parse`] wants to see: header and program headers of any sane file.
+/// Bytes of a file's beginning to look at: its header, and the program headers of most files.
 pub const HEAD_SIZE: usize = 4096;
+/// Size of the ELF header, and of a program header.
+const HEADER: usize = 64;
+const PROGRAM_HEADER: usize = 56;
+/// Most bytes of program headers.
+const PROGRAM_HEADERS_MAX: usize = 64 << 10;
 
 /// A PT_LOAD segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Virtual address, before any load bias.
     pub vaddr: u64,
-    /// File offset, congruent to `vaddr` modulo the page size.
+    /// File offset; congruent to `vaddr` modulo the page size, or it can't be mapped.
     pub offset: u64,
     /// Bytes from the file.
     pub file_size: u64,
     /// Bytes in memory; the rest is zero.
     pub mem_size: u64,
+    /// Alignment asked for: counts where the file may be mapped anywhere.
+    pub align: u64,
     /// Readable, writable, executable.
     pub access: [bool; 3],
 }
@@ -33,6 +41,8 @@ pub struct Segment {
 /// A parsed executable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
+    /// Of a kind that can be run: not an object file, a core dump.
+    pub loadable: bool,
     /// Position-independent: may be mapped anywhere.
     pub relocatable: bool,
     /// Entry point, before bias.
@@ -41,13 +51,17 @@ pub struct Elf {
     pub headers: (u64, u16, u16),
     /// Virtual address of the program headers, when a segment contains them.
     pub headers_vaddr: u64,
-    /// Loadable segments, ascending.
+    /// Loadable segments, as the file has them: only mapping shows whether they make sense.
     pub segments: Vec<Segment>,
     /// PT_INTERP: file offset and size of the interpreter's path.
     pub interpreter: Option<(u64, u64)>,
     /// PT_GNU_STACK asks for an executable stack.
     pub executable_stack: bool,
 }
+
+/// e_type: at its own addresses, or anywhere.
+const EXECUTABLE: u64 = 2;
+const RELOCATABLE: u64 = 3;
 
 fn word<const N: usize>(bytes: &[u8], at: usize) -> Result<u64> {
     let slice = bytes.get(at..at + N).ok_or(Errno::ENOEXEC)?;
@@ -58,49 +72,51 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> Result<u64> {
 }
 
 impl Elf {
-    /// Parses the first [`HEAD_SIZE`] bytes (or the whole) of a file. ENOEXEC: not an executable
-    /// for this machine.
-    pub fn parse(head: &[u8]) -> Result<Elf> {
-        let ident = head.get(..16).ok_or(Errno::ENOEXEC)?;
-        // Magic, 64-bit, little-endian, version 1.
-        if ident[..7] != [0x7f, b'E', b'L', b'F', 2, 1, 1] {
+    /// Where in the file the program headers are, by the file's first bytes. ENOEXEC: not an
+    /// executable for this machine. As Linux, it looks at magic and machine only.
+    pub fn headers(head: &[u8]) -> Result<Range<u64>> {
+        let head = head.get(..HEADER).ok_or(Errno::ENOEXEC)?;
+        let known = head.starts_with(b"\x7fELF") && word::<2>(head, 18)? == u64::from(MACHINE);
+        let count = word::<2>(head, 56)? as usize;
+        let len = count * PROGRAM_HEADER;
+        if !known
+            || word::<2>(head, 54)? != PROGRAM_HEADER as u64
+            || count == 0
+            || len > PROGRAM_HEADERS_MAX
+        {
             return Err(Errno::ENOEXEC);
         }
-        let kind = word::<2>(head, 16)?;
-        let relocatable = match kind {
-            2 => false,
-            3 => true,
-            _ => return Err(Errno::ENOEXEC),
-        };
-        if word::<2>(head, 18)? != u64::from(MACHINE) {
-            return Err(Errno::ENOEXEC);
-        }
-        let entry = word::<8>(head, 24)?;
-        let offset = word::<8>(head, 32)?;
-        let (entry_size, count) = (word::<2>(head, 54)? as u16, word::<2>(head, 56)? as u16);
-        if entry_size != 56 || count == 0 {
-            return Err(Errno::ENOEXEC);
-        }
+        let start = word::<8>(head, 32)?;
+        let end = start.checked_add(len as u64).ok_or(Errno::ENOEXEC)?;
+        Ok(start..end)
+    }
+
+    /// Parses a file's first bytes and its program headers, which are where [`Elf::headers`] says.
+    pub fn parse(head: &[u8], headers: &[u8]) -> Result<Elf> {
+        let place = Elf::headers(head)?;
         let mut elf = Elf {
-            relocatable,
-            entry,
-            headers: (offset, entry_size, count),
+            loadable: matches!(word::<2>(head, 16)?, EXECUTABLE | RELOCATABLE),
+            relocatable: word::<2>(head, 16)? == RELOCATABLE,
+            entry: word::<8>(head, 24)?,
+            headers: (
+                place.start,
+                PROGRAM_HEADER as u16,
+                word::<2>(head, 56)? as u16,
+            ),
             headers_vaddr: 0,
             segments: Vec::new(),
             interpreter: None,
             executable_stack: false,
         };
-        for index in 0..usize::from(count) {
-            let at = usize::try_from(offset).map_err(|_| Errno::ENOEXEC)?;
-            let at = at.checked_add(index * 56).ok_or(Errno::ENOEXEC)?;
-            elf.add_header(head.get(at..).ok_or(Errno::ENOEXEC)?)?;
-        }
-        if elf.segments.is_empty() {
-            return Err(Errno::ENOEXEC);
+        let len = (place.end - place.start) as usize;
+        let headers = headers.get(..len).ok_or(Errno::ENOEXEC)?;
+        for header in headers.chunks_exact(PROGRAM_HEADER) {
+            elf.add_header(header)?;
         }
         for segment in &elf.segments {
-            if offset >= segment.offset && offset - segment.offset < segment.file_size {
-                elf.headers_vaddr = segment.vaddr + (offset - segment.offset);
+            if place.start >= segment.offset && place.start - segment.offset < segment.file_size {
+                let into = place.start - segment.offset;
+                elf.headers_vaddr = segment.vaddr.wrapping_add(into);
             }
         }
         Ok(elf)
@@ -111,47 +127,37 @@ impl Elf {
         let (offset, vaddr) = (word::<8>(header, 8)?, word::<8>(header, 16)?);
         let (file_size, mem_size) = (word::<8>(header, 32)?, word::<8>(header, 40)?);
         match kind {
-            1 if mem_size > 0 => {
-                let end = vaddr.checked_add(mem_size).ok_or(Errno::ENOEXEC)?;
-                let previous = self
-                    .segments
-                    .last()
-                    .map_or(0, |last| last.vaddr + last.mem_size);
-                let sane = end < sprout_abi::layout::USER_END
-                    && file_size <= mem_size
-                    && offset.checked_add(file_size).is_some()
-                    && offset % 4096 == vaddr % 4096
-                    && vaddr >= previous;
-                if !sane {
-                    return Err(Errno::ENOEXEC);
-                }
-                let access = [flags & 4 != 0, flags & 2 != 0, flags & 1 != 0];
-                self.segments.push(Segment {
-                    vaddr,
-                    offset,
-                    file_size,
-                    mem_size,
-                    access,
-                });
-            }
-            3 => self.interpreter = Some((offset, file_size)),
+            1 => self.segments.push(Segment {
+                vaddr,
+                offset,
+                file_size,
+                mem_size,
+                align: word::<8>(header, 48)?,
+                access: [flags & 4 != 0, flags & 2 != 0, flags & 1 != 0],
+            }),
+            // The first one counts.
+            3 if self.interpreter.is_none() => self.interpreter = Some((offset, file_size)),
             0x6474_e551 => self.executable_stack = flags & 1 != 0,
             _ => {}
         }
         Ok(())
     }
 
-    /// First page and end page of all segments, before bias.
-    pub fn span(&self) -> (u64, u64) {
-        let first = self
-            .segments
-            .first()
-            .map_or(0, |segment| segment.vaddr & !4095);
-        let last = self
-            .segments
-            .last()
-            .map_or(0, |last| last.vaddr + last.mem_size);
-        (first, (last + 4095) & !4095)
+    /// First page and end page of all segments, before bias. None: there are none, or they end
+    /// behind all addresses.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        let first = self.segments.iter().map(|segment| segment.vaddr).min()?;
+        let ends = self.segments.iter();
+        let ends = ends.map(|segment| segment.vaddr.checked_add(segment.mem_size));
+        let last = ends.collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+        Some((first & !4095, last.checked_next_multiple_of(4096)?))
+    }
+
+    /// What the address of a file that may be mapped anywhere must be a multiple of.
+    pub fn alignment(&self) -> u64 {
+        let asked = self.segments.iter().map(|segment| segment.align);
+        let asked = asked.filter(|align| align.is_power_of_two());
+        asked.max().unwrap_or(0).max(4096)
     }
 }
 
@@ -204,34 +210,65 @@ mod tests {
         file
     }
 
-    #[test]
-    fn parses_segments_and_finds_the_program_headers() {
-        let elf = Elf::parse(&header(&[(0x400000, 0, 0x1000, 0x2000)])).unwrap();
-        assert!(!elf.relocatable);
-        assert_eq!(elf.headers_vaddr, 0x400040);
-        assert_eq!(elf.span(), (0x400000, 0x402000));
+    fn parse(file: &[u8]) -> Result<Elf> {
+        let place = Elf::headers(file)?;
+        let headers = file.get(place.start as usize..).unwrap_or_default();
+        Elf::parse(file, headers)
     }
 
     #[test]
-    fn refuses_what_could_not_be_mapped() {
-        for bad in [
-            (0x400000, 1, 0x1000, 0x1000),         // offset not congruent
-            (0x400000, 0, 0x2000, 0x1000),         // more file than memory
-            (u64::MAX - 0xfff, 0, 0x1000, 0x2000), // wraps
-            (0xffff_8000_0000_0000, 0, 0x1000, 0x1000),
-        ] {
-            assert_eq!(Elf::parse(&header(&[bad])), Err(Errno::ENOEXEC), "{bad:x?}");
-        }
-        let overlapping = [
-            (0x400000, 0, 0x1000, 0x2000),
-            (0x401000, 0x1000, 0x1000, 0x1000),
+    fn parses_segments_and_finds_the_program_headers() {
+        let elf = parse(&header(&[(0x400000, 0, 0x1000, 0x2000)])).unwrap();
+        assert!(!elf.relocatable);
+        assert_eq!(elf.headers_vaddr, 0x400040);
+        assert_eq!(elf.span(), Some((0x400000, 0x402000)));
+        assert_eq!(elf.alignment(), 4096);
+    }
+
+    #[test]
+    fn segments_may_be_anything_until_they_are_mapped() {
+        let wraps = parse(&header(&[(u64::MAX - 0xfff, 0, 0x1000, 0x2000)])).unwrap();
+        assert_eq!(wraps.span(), None);
+        let last_page = parse(&header(&[(u64::MAX - 0xffe, 0, 0, 0xffe)])).unwrap();
+        assert_eq!(last_page.span(), None);
+        let descending = [
+            (0x600000, 0, 0x1000, 0x1000),
+            (0x400fff, 0x1fff, 0x1, 0x2000),
         ];
-        assert_eq!(Elf::parse(&header(&overlapping)), Err(Errno::ENOEXEC));
+        let descending = parse(&header(&descending)).unwrap();
+        assert_eq!(descending.span(), Some((0x400000, 0x601000)));
+    }
+
+    #[test]
+    fn refuses_what_is_cut_or_of_another_kind() {
         let good = header(&[(0x400000, 0, 0x1000, 0x2000)]);
-        // The last field, p_align, is not looked at.
-        for cut in 0..good.len() - 8 {
-            assert_eq!(Elf::parse(&good[..cut]), Err(Errno::ENOEXEC));
+        for cut in 0..good.len() {
+            assert_eq!(parse(&good[..cut]), Err(Errno::ENOEXEC));
         }
+        // Magic, machine, size and number of program headers.
+        for at in [0, 3, 18, 54, 57] {
+            let mut bad = good.clone();
+            bad[at] ^= 0xf0;
+            assert_eq!(parse(&bad), Err(Errno::ENOEXEC), "byte {at}");
+        }
+        // The rest of the identification is nothing to Linux.
+        let mut odd = good.clone();
+        odd[4..16].fill(0xaa);
+        assert!(parse(&odd).is_ok());
+        let mut object = good.clone();
+        object[16] = 1;
+        assert!(!parse(&object).unwrap().loadable);
+        let mut none = good;
+        none[56..58].fill(0);
+        assert_eq!(parse(&none), Err(Errno::ENOEXEC));
+    }
+
+    #[test]
+    fn alignments_that_are_powers_of_two_count() {
+        let mut file = header(&[(0x400000, 0, 1, 1), (0x500000, 0, 1, 1)]);
+        file[64 + 48..64 + 56].copy_from_slice(&0x20_0001u64.to_le_bytes());
+        file[64 + 56 + 48..].copy_from_slice(&0x1_0000u64.to_le_bytes());
+        assert_eq!(parse(&file).unwrap().alignment(), 0x1_0000);
     }
 
     #[test]

@@ -9,9 +9,11 @@ use crate::fs::fd::FsContext;
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::Inode;
 use crate::io::Destination;
-use crate::mm::{AddressSpace, FileMapping, MapFile, MapFlags, MapRequest, Prot};
+use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
+use crate::task::attributes::NO_RANDOMIZE;
 use crate::task::elf::{Elf, HEAD_SIZE, parse_script};
+use crate::task::load::{self, Loaded};
 use crate::task::process::{self, Process, ProgramInfo};
 use crate::task::signal::SigSet;
 use crate::task::thread::{OwnParts, Task};
@@ -20,7 +22,6 @@ use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use sprout_abi::layout::{HUGE_PAGE_SIZE, USER_END};
 
 /// Longest argument or environment string, with its NUL (MAX_ARG_STRLEN).
 pub const STRING_MAX: usize = 128 << 10;
@@ -28,8 +29,6 @@ pub const STRING_MAX: usize = 128 << 10;
 pub const STRINGS_MAX: usize = 2 << 20;
 /// Interpreters of interpreters (`#!`) followed.
 const SCRIPT_DEPTH: usize = 4;
-/// Where position-independent programs go, before randomisation: two thirds of the address space.
-const PIE_BASE: u64 = 0x5555_5555_4000;
 
 /// A program to run.
 pub struct Program {
@@ -101,7 +100,7 @@ pub fn open_inode(inode: Arc<dyn Inode>, path: Vec<u8>) -> Result<(Arc<OpenFile>
     Ok((OpenFile::new(file, flags, path.clone()), path))
 }
 
-fn read_head(file: &OpenFile) -> Result<Vec<u8>> {
+pub(super) fn read_head(file: &OpenFile) -> Result<Vec<u8>> {
     let mut head = alloc::vec![0; HEAD_SIZE];
     let n = file.pread(&mut Destination::kernel(&mut head), 0)?;
     head.truncate(n);
@@ -109,15 +108,21 @@ fn read_head(file: &OpenFile) -> Result<Vec<u8>> {
 }
 
 /// Builds the address space and start registers for `program`, following `#!` lines.
-pub fn build(fs: &Lock<FsContext>, mut program: Program) -> Result<Image> {
+/// `personality`: the flags that say where memory goes.
+pub fn build(fs: &Lock<FsContext>, mut program: Program, personality: u32) -> Result<Image> {
     let mut executable = program.file.clone();
     let mut exe_path = program.path.clone();
     let mut script = program.given.clone();
     for depth in 0.. {
         let head = read_head(&executable)?;
         let Some((interpreter, argument)) = parse_script(&head) else {
-            let elf = Elf::parse(&head)?;
-            return load(fs, &elf, executable, exe_path, &program);
+            let elf = load::parse(&executable, &head)?;
+            if !elf.loadable {
+                return Err(Errno::ENOEXEC);
+            }
+            let interpreter = load::interpreter(fs, &elf, &executable)?;
+            let files = (elf, executable, interpreter);
+            return image(files, exe_path, &program, personality);
         };
         if depth == SCRIPT_DEPTH {
             return Err(Errno::ELOOP);
@@ -133,56 +138,31 @@ pub fn build(fs: &Lock<FsContext>, mut program: Program) -> Result<Image> {
     Err(Errno::ELOOP)
 }
 
-fn load(
-    fs: &Lock<FsContext>,
-    elf: &Elf,
-    file: Arc<OpenFile>,
-    exe_path: Vec<u8>,
-    program: &Program,
-) -> Result<Image> {
+type Files = (Elf, Arc<OpenFile>, Option<(Elf, Arc<OpenFile>)>);
+
+/// What is wrong from here on Linux finds when the old program is gone: the new one dies of SIGSEGV
+/// at once. So does this one, which starts where nothing is.
+fn image(files: Files, exe_path: Vec<u8>, program: &Program, personality: u32) -> Result<Image> {
+    let (elf, file, interpreter) = files;
     let space = AddressSpace::new()?;
-    // Randomisation as on Linux: 28 bits of pages for the program, 13 for the heap. Stack and mmap
-    // area move over 1 TiB, as there, but in steps that change nothing about which pages are in one
-    // large page, and never more than 1 GiB apart: they share tables, of which each costs a process
-    // some 20 µs on software KVM.
-    let random = |bits: u32| crate::random::next_u64() & ((1 << bits) - 1);
-    let random_pages = |bits: u32| random(bits) << 12;
-    let stack_shift = (random(10) << 30) + random(6) * HUGE_PAGE_SIZE;
-    let stack_end = space.map_stack(stack_shift, random(7) * HUGE_PAGE_SIZE)?;
-    if elf.executable_stack {
-        let all = Prot::READ | Prot::WRITE | Prot::EXEC;
-        space.mprotect(stack_end - 4096, 4096, all, true)?;
-    }
-    let bias = if elf.relocatable {
-        PIE_BASE + random_pages(28)
-    } else {
-        0
-    };
-    map_segments(&space, elf, &file, bias)?;
-    let (mut entry, mut base) = (elf.entry.wrapping_add(bias), 0);
-    if let Some((offset, size)) = elf.interpreter {
-        let path = interpreter_path(&file, offset, size)?;
-        let (interpreter_file, _) = open(fs, &path)?;
-        let interpreter = Elf::parse(&read_head(&interpreter_file)?)?;
-        let (first, end) = interpreter.span();
-        if interpreter.relocatable {
-            // Finds room for all segments together; they replace it one by one.
-            let room = MapRequest {
-                len: end - first,
-                flags: MapFlags::PRIVATE | MapFlags::ANONYMOUS,
-                ..MapRequest::default()
-            };
-            base = space.mmap(&room)?.wrapping_sub(first);
+    let interpreter = interpreter.as_ref().map(|(elf, file)| (elf, &**file));
+    let loaded = load::load(&space, (&elf, &file), interpreter, personality);
+    let (space, loaded) = match loaded {
+        Ok(loaded) => (space, loaded),
+        Err(Errno::ENOMEM) => return Err(Errno::ENOMEM),
+        Err(_) => {
+            let space = AddressSpace::new()?;
+            let stack_end = space.map_stack(0, 0)?;
+            (space, Loaded::broken(stack_end))
         }
-        map_segments(&space, &interpreter, &interpreter_file, base)?;
-        entry = interpreter.entry.wrapping_add(base);
-    }
-    let (_, end) = elf.span();
-    // At a random place, as on Linux, but where it can fill large pages.
-    let heap = (end.wrapping_add(bias) + random_pages(13)).next_multiple_of(HUGE_PAGE_SIZE);
-    space.set_brk_start(heap)?;
-    let stack_top = stack_end - (crate::random::next_u64() & 0x1ff0);
+    };
+    let shift = match personality & NO_RANDOMIZE {
+        0 => crate::random::next_u64() & 0x1ff0,
+        _ => 0,
+    };
+    let stack_top = loaded.stack_end - shift;
     let vdso = crate::arch::vdso::map(&space)?;
+    let (bias, base, entry) = (loaded.bias, loaded.base, loaded.entry);
     let auxv = [
         (at::SYSINFO_EHDR, vdso),
         (at::HWCAP, crate::arch::hwcap()),
@@ -214,85 +194,6 @@ fn load(
         info,
         name,
     })
-}
-
-fn interpreter_path(file: &OpenFile, offset: u64, size: u64) -> Result<Vec<u8>> {
-    if size < 2 || size > crate::syscalls::args::PATH_MAX as u64 {
-        return Err(Errno::ENOEXEC);
-    }
-    let mut path = alloc::vec![0; size as usize];
-    let n = file.pread(&mut Destination::kernel(&mut path), offset)?;
-    if n != path.len() || path.pop() != Some(0) {
-        return Err(Errno::ENOEXEC);
-    }
-    Ok(path)
-}
-
-fn map_segments(space: &AddressSpace, elf: &Elf, file: &OpenFile, bias: u64) -> Result<()> {
-    let mapping = file.file().mapping()?;
-    for segment in &elf.segments {
-        let start = segment.vaddr.wrapping_add(bias);
-        let page = start & !4095;
-        let file_end = start + segment.file_size;
-        let mem_end = start + segment.mem_size;
-        if mem_end >= USER_END {
-            return Err(Errno::ENOEXEC);
-        }
-        let [read, write, execute] = segment.access;
-        let mut prot = Prot::empty();
-        prot.set(Prot::READ, read);
-        prot.set(Prot::WRITE, write);
-        prot.set(Prot::EXEC, execute);
-        let file_pages_end = if segment.file_size == 0 {
-            page
-        } else {
-            (file_end + 4095) & !4095
-        };
-        if file_pages_end > page {
-            let offset = segment.offset - (start - page);
-            map_fixed(space, page, file_pages_end, prot, Some((&mapping, offset)))?;
-            space.prepare(page);
-        }
-        let mem_pages_end = (mem_end + 4095) & !4095;
-        if mem_pages_end > file_pages_end {
-            map_fixed(space, file_pages_end, mem_pages_end, prot, None)?;
-            space.prepare(file_pages_end);
-        }
-        // The file's bytes after the segment must not show in .bss.
-        if write && file_end % 4096 != 0 && mem_end > file_end {
-            let zeroes = [0; 4096];
-            let tail = (file_pages_end - file_end) as usize;
-            if space.write_some(file_end, &zeroes[..tail]) != tail {
-                return Err(Errno::ENOMEM);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn map_fixed(
-    space: &AddressSpace,
-    start: u64,
-    end: u64,
-    prot: Prot,
-    file: Option<(&Arc<dyn FileMapping>, u64)>,
-) -> Result<()> {
-    let mut flags = MapFlags::PRIVATE | MapFlags::FIXED;
-    flags.set(MapFlags::ANONYMOUS, file.is_none());
-    let file = file.map(|(file, offset)| MapFile {
-        file: file.clone(),
-        offset,
-        readable: true,
-        writable: false,
-    });
-    space.mmap(&MapRequest {
-        addr: start,
-        len: end - start,
-        prot,
-        flags,
-        file,
-    })?;
-    Ok(())
 }
 
 /// Lays out strings, auxiliary vector, environment and argument pointers. The strings lie contiguous
@@ -387,8 +288,9 @@ pub fn start(process: &Arc<Process>, image: Image) -> Result<Arc<Task>> {
 
 /// Replaces the calling process's program; on success the caller returns into the new one.
 pub fn execve(ctx: &Ctx, frame: &mut TrapFrame, program: Program) -> Result<u64> {
-    let image = build(ctx.fs(), program)?;
     let (task, process) = (ctx.task(), ctx.process());
+    let personality = task.attributes.lock().personality;
+    let image = build(ctx.fs(), program, personality)?;
     end_other_threads(ctx)?;
     if task.tid() != process.pid() {
         process::become_leader(task);

@@ -12,6 +12,7 @@ pub mod elf;
 pub mod exec;
 pub mod exit;
 pub mod futex;
+pub mod load;
 pub mod oom;
 pub mod pending;
 pub mod policy;

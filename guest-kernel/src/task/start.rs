@@ -306,7 +306,7 @@ mod boot {
             argv: strings(info.args),
             envp: strings(info.env),
         };
-        let image = exec::build(&fs, program).map_err(failed)?;
+        let image = exec::build(&fs, program, 0).map_err(failed)?;
         let empty = AddressSpace::new().map_err(|error| internal("memory", error))?;
         let id = process::allocate_id().map_err(|error| internal("process id", error))?;
         let files = Arc::new(Lock::new(Rank::Descriptors, files));

@@ -249,7 +249,7 @@ impl Text for ProcessNode {
             "mounts" => system::mounts(),
             "oom_score" => b"0\n".to_vec(),
             "oom_score_adj" => format!("{}\n", process.oom_score_adj).into_bytes(),
-            "personality" => b"00000000\n".to_vec(),
+            "personality" => format!("{:08x}\n", self.thread()?.personality).into_bytes(),
             "smaps" => render::areas(|out| process.space.write_smaps(out))?,
             "smaps_rollup" => render::areas(|out| process.space.write_smaps_rollup(out))?,
             "stat" => render::stat(&process, &self.thread()?, self.thread.is_some()),

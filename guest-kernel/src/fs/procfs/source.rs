@@ -108,6 +108,8 @@ pub struct ThreadInfo {
     pub groups: Vec<u32>,
     /// Capabilities: inheritable, permitted, effective, bounding.
     pub capabilities: [u64; 4],
+    /// What personality(2) set.
+    pub personality: u32,
     /// Whether exec gives it no privileges.
     pub no_new_privileges: bool,
 }

@@ -86,6 +86,7 @@ impl ProcSource for OneProcess {
             policy: 3,
             groups: Vec::from([4, 20]),
             capabilities: [0, 0x1ff, 0x1f, 0x1ff],
+            personality: 0x4_0000,
             no_new_privileges: true,
         };
         (pid == 7 && (tid == 7 || tid == 9)).then_some(info)

@@ -52,6 +52,7 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
         policy: 0,
         groups: Vec::new(),
         capabilities: [0; 4],
+        personality: 0,
         no_new_privileges: false,
     })
 }
@@ -156,6 +157,7 @@ impl ProcSource for ProcessTable {
                 attributes.effective,
                 attributes.bounding,
             ],
+            personality: attributes.personality,
             no_new_privileges: attributes.no_new_privileges,
         })
     }
