@@ -117,7 +117,7 @@ int main(void) {
     R(syscall(SYS_clock_settime, CLOCK_PROCESS_CPUTIME_ID, &odd));
     R(syscall(SYS_clock_gettime, 99, (void *)8));
     R(syscall(SYS_clock_gettime, -1, &now));
-    R(syscall(SYS_clock_gettime, ~(getpid() << 3) - 5 + 8, &now));
+    R(syscall(SYS_clock_gettime, ~getpid() << 3 | 2, &now));
     odd = (struct timespec){-1, 0};
     R(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &odd, NULL));
     R(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 99, &odd, NULL));
