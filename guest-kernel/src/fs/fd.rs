@@ -86,6 +86,16 @@ impl FdTable {
         }
     }
 
+    /// As [`FdTable::get`], EBADF for what O_PATH opened: that is a place, not an open file, to all
+    /// calls but a few.
+    pub fn get_usable(&self, fd: i32) -> Result<Arc<OpenFile>> {
+        let file = self.get(fd)?;
+        match file.flags().contains(OpenFlags::PATH) {
+            true => Err(Errno::EBADF),
+            false => Ok(file),
+        }
+    }
+
     fn slot(&self, fd: i32) -> Result<&Slot> {
         let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
         self.slots

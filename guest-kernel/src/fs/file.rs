@@ -12,6 +12,7 @@ use crate::io::{Destination, Source};
 use crate::mm::{AddressSpace, FileMapping};
 use crate::sync::{Lock, LockGuard, Rank};
 use crate::wait::{PollEvents, WaitQueue};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bitflags::bitflags;
@@ -111,6 +112,11 @@ pub trait File: Send + Sync {
     /// `anon_inode:[eventpoll]`.
     fn describe(&self) -> Vec<u8>;
 
+    /// Appends what `/proc/self/fdinfo/N` shows beyond what all files have.
+    fn describe_state(&self, out: &mut String) {
+        let _ = out;
+    }
+
     /// For calls that only one kind of file has (sockets, epoll, timerfd, directories).
     fn as_any(&self) -> &dyn Any;
 }
@@ -161,21 +167,25 @@ impl OpenFile {
         Arc::new(open)
     }
 
-    /// Tells watchers of the file and its directory of an event.
+    /// Tells watchers of the file and its directory of an event. What O_PATH opens is not used.
     pub fn notify(&self, mask: u32) {
-        if !inotify::active() {
+        if !inotify::active() || self.flags().contains(OpenFlags::PATH) {
             return;
         }
         let Some(inode) = self.file.inode() else {
             return;
         };
-        inotify::notify_self(inode.id(), mask);
-        if let (Some(directory), Some(name)) = (
-            self.directory,
-            self.path.rsplit(|&byte| byte == b'/').next(),
-        ) {
-            let is_directory = inode.kind() == FileKind::Directory;
-            inotify::notify_entry(directory, mask, 0, name, is_directory);
+        let name = self.path.rsplit(|&byte| byte == b'/').next();
+        let unlinked = inode.metadata().is_ok_and(|metadata| metadata.nlink == 0);
+        let is_directory = inode.kind() == FileKind::Directory;
+        let entry = self.directory.zip(name);
+        inotify::notify_access(entry, inode.id(), mask, is_directory, unlinked);
+    }
+
+    /// Tells watchers of a transfer of `bytes`.
+    fn notify_transfer(&self, bytes: usize, mask: u32) {
+        if bytes > 0 {
+            self.notify(mask);
         }
     }
 
@@ -217,11 +227,17 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         if !self.file.seekable() {
-            return self.file.read_at(dst, 0);
+            let n = self.file.read_at(dst, 0)?;
+            self.notify_transfer(n, mask::ACCESS);
+            return Ok(n);
         }
-        let mut offset = self.offset();
-        let n = self.file.read_at(dst, *offset)?;
-        *offset += n as u64;
+        let n = {
+            let mut offset = self.offset();
+            let n = self.file.read_at(dst, *offset)?;
+            *offset += n as u64;
+            n
+        };
+        self.notify_transfer(n, mask::ACCESS);
         Ok(n)
     }
 
@@ -231,7 +247,9 @@ impl OpenFile {
             return Err(Errno::EBADF);
         }
         if !self.file.seekable() {
-            return self.file.write_at(src, 0);
+            let n = self.file.write_at(src, 0)?;
+            self.notify_transfer(n, mask::MODIFY);
+            return Ok(n);
         }
         let n = {
             let mut offset = self.offset();
@@ -242,7 +260,7 @@ impl OpenFile {
             *offset += n as u64;
             n
         };
-        self.notify(mask::MODIFY);
+        self.notify_transfer(n, mask::MODIFY);
         Ok(n)
     }
 
@@ -254,7 +272,9 @@ impl OpenFile {
         if !self.file.seekable() {
             return Err(Errno::ESPIPE);
         }
-        self.file.read_at(dst, offset)
+        let n = self.file.read_at(dst, offset)?;
+        self.notify_transfer(n, mask::ACCESS);
+        Ok(n)
     }
 
     /// pwrite(2): as on Linux, O_APPEND wins over the offset.
@@ -274,7 +294,7 @@ impl OpenFile {
             return Err(Errno::ESPIPE);
         }
         let n = self.file.write_at(src, offset)?;
-        self.notify(mask::MODIFY);
+        self.notify_transfer(n, mask::MODIFY);
         Ok(n)
     }
 

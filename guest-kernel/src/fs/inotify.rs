@@ -12,9 +12,11 @@ use crate::sync::{Lock, Rank};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
+use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Events and flags of inotify(7).
@@ -70,7 +72,6 @@ struct Watch {
     mask: u32,
 }
 
-#[derive(PartialEq, Eq)]
 struct Event {
     watch: i32,
     mask: u32,
@@ -78,7 +79,23 @@ struct Event {
     name: Box<[u8]>,
 }
 
+/// An event, before it is known who wants it.
+#[derive(Clone, Copy)]
+struct Happened<'a> {
+    inode: InodeId,
+    mask: u32,
+    cookie: u32,
+    name: &'a [u8],
+    /// To a file without a name: not for watches with IN_EXCL_UNLINK.
+    unlinked: bool,
+}
+
 impl Event {
+    /// Whether one of the two is enough. Linux does not compare the cookies.
+    fn same(&self, other: &Event) -> bool {
+        self.watch == other.watch && self.mask == other.mask && self.name == other.name
+    }
+
     fn padded_name(&self) -> usize {
         match self.name.len() {
             0 => 0,
@@ -106,7 +123,9 @@ struct State {
 
 impl State {
     fn push(&mut self, event: Event) {
-        if self.events.back() == Some(&event) {
+        if event.mask & mask::IGNORED == 0
+            && self.events.back().is_some_and(|last| last.same(&event))
+        {
             return;
         }
         if self.events.len() >= MAX_QUEUED {
@@ -116,7 +135,11 @@ impl State {
                 cookie: 0,
                 name: Box::default(),
             };
-            if self.events.back() != Some(&overflow) {
+            if !self
+                .events
+                .iter()
+                .any(|event| event.mask & mask::Q_OVERFLOW != 0)
+            {
                 self.events.push_back(overflow);
             }
             return;
@@ -140,11 +163,19 @@ impl State {
     }
 
     /// Queues what the watches on `inode` want of an event. Whether there was one.
-    fn tell(&mut self, inode: InodeId, mask: u32, cookie: u32, name: &[u8]) -> bool {
+    fn tell(&mut self, happened: &Happened<'_>) -> bool {
+        let Happened {
+            inode,
+            mask,
+            cookie,
+            name,
+            unlinked,
+        } = *happened;
         let wanted: Vec<(i32, bool)> = self
             .watches
             .iter()
             .filter(|(_, watch)| watch.inode == inode)
+            .filter(|(_, watch)| !unlinked || watch.mask & mask::EXCL_UNLINK == 0)
             .filter(|(_, watch)| watch.mask & mask & mask::ALL != 0 || mask & DIES != 0)
             .map(|(id, watch)| (*id, watch.mask & mask & mask::ALL != 0))
             .collect();
@@ -193,9 +224,6 @@ impl Inotify {
 
     /// inotify_add_watch: watches `inode` for `mask`; returns the watch's number.
     pub fn add_watch(&self, inode: InodeId, mask: u32) -> Result<i32> {
-        if mask & mask::ALL == 0 || mask & mask::MASK_ADD != 0 && mask & mask::MASK_CREATE != 0 {
-            return Err(Errno::EINVAL);
-        }
         let kept = mask & (mask::ALL | mask::ONESHOT | mask::EXCL_UNLINK);
         let mut state = self.state.lock();
         if let Some((id, watch)) = state.watches.iter_mut().find(|(_, w)| w.inode == inode) {
@@ -299,6 +327,18 @@ impl File for Inotify {
         b"anon_inode:inotify".to_vec()
     }
 
+    fn describe_state(&self, out: &mut String) {
+        for (id, watch) in self.state.lock().watches.iter().rev() {
+            let InodeId { dev, ino } = watch.inode;
+            let device = dev.major << 20 | dev.minor;
+            let _ = writeln!(
+                out,
+                "inotify wd:{id:x} ino:{ino:x} sdev:{device:x} mask:{:x} ignored_mask:0 ",
+                watch.mask
+            );
+        }
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -317,26 +357,72 @@ pub fn active() -> bool {
 
 /// Something happened to entry `name` of directory `directory`.
 pub fn notify_entry(directory: InodeId, mask: u32, cookie: u32, name: &[u8], is_directory: bool) {
-    let mask = if is_directory {
-        mask | mask::ISDIR
-    } else {
-        mask
+    let happened = Happened {
+        inode: directory,
+        mask: with_kind(mask, is_directory),
+        cookie,
+        name,
+        unlinked: false,
     };
-    notify(directory, mask, cookie, name);
+    notify(&[happened]);
 }
 
 /// Something happened to `inode` itself.
-pub fn notify_self(inode: InodeId, mask: u32) {
-    notify(inode, mask, 0, &[]);
+pub fn notify_self(inode: InodeId, mask: u32, is_directory: bool) {
+    let happened = Happened {
+        inode,
+        mask: with_kind(mask, is_directory),
+        cookie: 0,
+        name: &[],
+        unlinked: false,
+    };
+    notify(&[happened]);
 }
 
-fn notify(inode: InodeId, mask: u32, cookie: u32, name: &[u8]) {
+/// Something was done with `inode` through an entry of a directory: the directory's watches are
+/// told first. `unlinked`: that entry is gone.
+pub fn notify_access(
+    entry: Option<(InodeId, &[u8])>,
+    inode: InodeId,
+    mask: u32,
+    is_directory: bool,
+    unlinked: bool,
+) {
+    let mask = with_kind(mask, is_directory);
+    let to = |inode, name| Happened {
+        inode,
+        mask,
+        cookie: 0,
+        name,
+        unlinked,
+    };
+    match entry {
+        Some((directory, name)) => notify(&[to(directory, name), to(inode, &[])]),
+        None => notify(&[to(inode, &[])]),
+    }
+}
+
+/// IN_ISDIR for directories, but not for what happens to the inode as such.
+fn with_kind(mask: u32, is_directory: bool) -> u32 {
+    match is_directory && mask & (mask::DELETE_SELF | mask::MOVE_SELF) == 0 {
+        true => mask | mask::ISDIR,
+        false => mask,
+    }
+}
+
+fn notify(events: &[Happened<'_>]) {
     if !active() {
         return;
     }
     let instances: Vec<Arc<Inotify>> = INSTANCES.lock().iter().filter_map(Weak::upgrade).collect();
     for instance in instances {
-        let told = instance.state.lock().tell(inode, mask, cookie, name);
+        let mut told = false;
+        {
+            let mut state = instance.state.lock();
+            for happened in events {
+                told |= state.tell(happened);
+            }
+        }
         if told {
             instance.queue.wake(PollEvents::IN);
         }
@@ -388,17 +474,59 @@ mod tests {
             instance.add_watch(file, mask::ATTRIB | mask::MASK_CREATE),
             Err(Errno::EEXIST)
         );
-        notify_self(file, mask::DELETE_SELF);
+        notify_self(file, mask::DELETE_SELF, false);
         let bytes = read(&instance);
         assert_eq!(bytes[4..8], mask::IGNORED.to_le_bytes());
         assert_eq!(instance.remove_watch(watch), Err(Errno::EINVAL));
     }
 
     #[test]
+    fn the_directory_is_told_first_and_nobody_who_excludes_unlinked_files() {
+        let (instance, directory, file) = (Inotify::new(), inode(), inode());
+        let on_file = instance.add_watch(file, mask::ALL).unwrap();
+        let on_directory = instance
+            .add_watch(directory, mask::ALL | mask::EXCL_UNLINK)
+            .unwrap();
+        let entry = Some((directory, &b"f"[..]));
+        notify_access(entry, file, mask::OPEN, false, false);
+        let bytes = read(&instance);
+        assert_eq!(bytes[..4], on_directory.to_le_bytes());
+        assert_eq!(bytes[32..36], on_file.to_le_bytes());
+        notify_access(entry, file, mask::MODIFY, false, true);
+        let bytes = read(&instance);
+        assert_eq!((bytes.len(), &bytes[..4]), (16, &on_file.to_le_bytes()[..]));
+    }
+
+    #[test]
+    fn directories_are_marked_except_in_events_about_themselves() {
+        let (instance, directory) = (Inotify::new(), inode());
+        instance.add_watch(directory, mask::ALL).unwrap();
+        notify_self(directory, mask::ATTRIB, true);
+        notify_self(directory, mask::MOVE_SELF, true);
+        let bytes = read(&instance);
+        assert_eq!(bytes[4..8], (mask::ATTRIB | mask::ISDIR).to_le_bytes());
+        assert_eq!(bytes[20..24], mask::MOVE_SELF.to_le_bytes());
+    }
+
+    #[test]
+    fn a_full_queue_says_so_once() {
+        let (instance, file) = (Inotify::new(), inode());
+        instance.add_watch(file, mask::ALL).unwrap();
+        for _ in 0..MAX_QUEUED {
+            notify_self(file, mask::MODIFY, false);
+            notify_self(file, mask::ACCESS, false);
+        }
+        let state = instance.state.lock();
+        assert_eq!(state.events.len(), MAX_QUEUED + 1);
+        let last = state.events.back().unwrap();
+        assert_eq!((last.watch, last.mask), (-1, mask::Q_OVERFLOW));
+    }
+
+    #[test]
     fn a_buffer_too_small_for_one_event_is_refused() {
         let (instance, file) = (Inotify::new(), inode());
         instance.add_watch(file, mask::MODIFY).unwrap();
-        notify_self(file, mask::MODIFY);
+        notify_self(file, mask::MODIFY, false);
         let mut buffer = [0; 8];
         let result = instance.read_at(&mut Destination::kernel(&mut buffer), 0);
         assert_eq!(result, Err(Errno::EINVAL));

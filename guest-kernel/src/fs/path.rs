@@ -3,7 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::fd::FsContext;
 use crate::fs::file::File;
-use crate::fs::inode::{FileKind, Inode, LinkTarget, NAME_MAX};
+use crate::fs::inode::{FileKind, Inode, InodeId, LinkTarget, NAME_MAX};
 use crate::fs::mount;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -68,6 +68,49 @@ impl Found {
     }
 }
 
+/// What a resolution must not do (`openat2(2)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// Follow symbolic links: ELOOP.
+    pub no_links: bool,
+    /// Follow magic links: ELOOP.
+    pub no_magic_links: bool,
+    /// Go from one mount to another: EXDEV.
+    pub one_mount: bool,
+    /// Leave the root, which is where it began: EXDEV.
+    pub beneath: bool,
+    /// Take magic links out of the root: EXDEV.
+    pub scoped: bool,
+}
+
+impl Restrictions {
+    /// For a step from one directory to what is found there.
+    fn check_step(self, from: &Arc<dyn Inode>, to: &Arc<dyn Inode>) -> Result<()> {
+        match self.one_mount && mount::of(from.id()).0 != mount::of(to.id()).0 {
+            true => Err(Errno::EXDEV),
+            false => Ok(()),
+        }
+    }
+
+    /// For an absolute path or link.
+    fn check_absolute(self) -> Result<()> {
+        match self.beneath {
+            true => Err(Errno::EXDEV),
+            false => Ok(()),
+        }
+    }
+
+    /// For a link that leads to `target`.
+    fn check_link(self, target: &LinkTarget) -> Result<()> {
+        match target {
+            LinkTarget::Path(_) => Ok(()),
+            _ if self.no_magic_links => Err(Errno::ELOOP),
+            _ if self.scoped => Err(Errno::EXDEV),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Where resolution begins and what it can't leave.
 pub struct Context<'a> {
     /// The process's root directory.
@@ -78,12 +121,23 @@ pub struct Context<'a> {
 
 /// Resolves `path` up to its last component, and looks that up.
 pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
+    walk_restricted(context, path, follow, Restrictions::default())
+}
+
+/// As [`walk`], within restrictions.
+pub fn walk_restricted(
+    context: &Context<'_>,
+    path: &[u8],
+    follow: Follow,
+    restrictions: Restrictions,
+) -> Result<End> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
     }
     let mut rest = path.to_vec();
     let mut position = 0;
     let mut at = if rest[0] == b'/' {
+        restrictions.check_absolute()?;
         context.root.clone()
     } else {
         context.start.clone()
@@ -102,7 +156,14 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
         require_directory(&at)?;
         match component {
             b"." => {}
-            b".." => at = parent(context.root, &at),
+            b".." if restrictions.beneath && at.id() == context.root.id() => {
+                return Err(Errno::EXDEV);
+            }
+            b".." => {
+                let above = parent(context.root, &at);
+                restrictions.check_step(&at, &above)?;
+                at = above;
+            }
             name if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
             name => {
                 let inode = match at.clone().lookup(name) {
@@ -118,6 +179,7 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
                     }
                     Err(error) => return Err(error),
                 };
+                restrictions.check_step(&at, &inode)?;
                 let followed = !last
                     || match follow {
                         Follow::Always => true,
@@ -129,11 +191,20 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
                     if links > MAX_LINKS {
                         return Err(Errno::ELOOP);
                     }
-                    match inode.follow()? {
+                    if restrictions.no_links {
+                        return Err(Errno::ELOOP);
+                    }
+                    let target = inode.follow()?;
+                    restrictions.check_link(&target)?;
+                    match target {
                         LinkTarget::Path(mut target) => {
                             match target.first() {
                                 None => return Err(Errno::ENOENT),
-                                Some(b'/') => at = context.root.clone(),
+                                Some(b'/') => {
+                                    restrictions.check_absolute()?;
+                                    restrictions.check_step(&at, context.root)?;
+                                    at = context.root.clone();
+                                }
                                 Some(_) => {}
                             }
                             target.extend_from_slice(&rest[next..]);
@@ -142,12 +213,16 @@ pub fn walk(context: &Context<'_>, path: &[u8], follow: Follow) -> Result<End> {
                             continue;
                         }
                         LinkTarget::Inode(inode, shown) if last => {
+                            restrictions.check_step(&at, &inode)?;
                             if slash {
                                 require_directory(&inode)?;
                             }
                             return Ok(End::Here(inode, Some(shown)));
                         }
-                        LinkTarget::Inode(inode, _) => at = inode,
+                        LinkTarget::Inode(inode, _) => {
+                            restrictions.check_step(&at, &inode)?;
+                            at = inode;
+                        }
                         LinkTarget::File(file) if last && !slash => return Ok(End::File(file)),
                         LinkTarget::File(_) => return Err(Errno::ENOTDIR),
                     }
@@ -188,6 +263,8 @@ pub struct Located {
     pub inode: Arc<dyn Inode>,
     /// Its absolute path.
     pub path: Vec<u8>,
+    /// The directory it is an entry of, if it was found there.
+    pub directory: Option<InodeId>,
 }
 
 /// Resolves `path`, following links, for a process that stands at `fs`.
@@ -198,9 +275,11 @@ pub fn locate(fs: &FsContext, path: &[u8]) -> Result<Located> {
     };
     let found = resolve(&context, path, Follow::Always)?;
     let path = found.path(&fs.root);
+    let directory = found.entry.as_ref().map(|(directory, _)| directory.id());
     Ok(Located {
         inode: found.inode,
         path,
+        directory,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::fault::{Access, FaultError};
 use super::frame;
+use super::lock::FutureLock;
 use super::page_table::{Flush, PageTable, page_floor};
 use super::shared::KernelPages;
 use super::vma::{Backing, FaultHistory, Prot, STACK_GUARD_GAP, Vma, VmaFlags, VmaSet};
@@ -59,6 +60,8 @@ pub struct MemoryUsage {
     pub text: u64,
     /// Page tables (VmPTE).
     pub tables: u64,
+    /// Locked areas (VmLck).
+    pub locked: u64,
 }
 
 /// Pages mapped.
@@ -117,6 +120,8 @@ pub(super) struct Space {
     pub stack: u64,
     /// A system call could not have a page of the program: there was no memory.
     pub starved: bool,
+    /// mlockall(MCL_FUTURE).
+    pub future_lock: FutureLock,
 }
 
 impl Space {
@@ -189,6 +194,7 @@ impl AddressSpace {
             mmap_base: STACK_TOP - STACK_ROOM,
             stack: 0,
             starved: false,
+            future_lock: FutureLock::None,
         }))
     }
 
@@ -314,6 +320,7 @@ impl AddressSpace {
             stack: space.vmas.find(space.stack).map_or(0, Vma::len),
             text: sum(&|vma| vma.prot.contains(Prot::EXEC)),
             tables: space.tables.pages() * PAGE_SIZE,
+            locked: sum(&|vma| vma.flags.contains(VmaFlags::LOCKED)),
         }
     }
 

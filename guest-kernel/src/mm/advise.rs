@@ -1,4 +1,4 @@
-//! madvise, msync, mincore and the mlock family.
+//! madvise, msync and mincore.
 
 use super::address_space::{AddressSpace, Space};
 use super::fault::Access;
@@ -32,6 +32,7 @@ pub mod advice {
     pub const PAGEOUT: u32 = 21;
     pub const POPULATE_READ: u32 = 22;
     pub const POPULATE_WRITE: u32 = 23;
+    pub const DONTNEED_LOCKED: u32 = 24;
 }
 
 /// What an advice does to an area.
@@ -54,7 +55,7 @@ fn action(advice: u32) -> Result<(Action, bool)> {
         advice::COLD | advice::PAGEOUT | advice::MERGEABLE | advice::UNMERGEABLE => {
             (Action::Nothing, false)
         }
-        advice::DONTNEED => (Action::Discard, false),
+        advice::DONTNEED | advice::DONTNEED_LOCKED => (Action::Discard, false),
         advice::FREE => (Action::Discard, true),
         advice::DONTFORK => (flags(VmaFlags::DONT_FORK, none), false),
         advice::DOFORK => (flags(none, VmaFlags::DONT_FORK), false),
@@ -93,7 +94,7 @@ impl AddressSpace {
         let mut space = self.lock();
         // Holes are reported, but everything else is done first.
         let whole = space.vmas.covers(start, end);
-        let ranges: Vec<(u64, u64, bool)> = space
+        let ranges: Vec<(u64, u64, bool, bool)> = space
             .vmas
             .overlapping(start, end)
             .map(|vma| {
@@ -101,11 +102,12 @@ impl AddressSpace {
                     vma.start.max(start),
                     vma.end.min(end),
                     is_private_anonymous(vma),
+                    vma.flags.contains(VmaFlags::LOCKED),
                 )
             })
             .collect();
-        for (low, high, anonymous) in ranges {
-            if anonymous_only && !anonymous {
+        for (low, high, anonymous, locked) in ranges {
+            if anonymous_only && !anonymous || locked && takes_pages(advice) {
                 return Err(Errno::EINVAL);
             }
             space.advise(low, high, &action)?;
@@ -124,31 +126,15 @@ impl AddressSpace {
         {
             return Err(Errno::EINVAL);
         }
-        self.check_covered(addr, len)
-    }
-
-    /// For mlock and munlock: all memory is resident for good, so only the range is checked.
-    pub fn check_locked(&self, addr: u64, len: u64) -> Result<()> {
-        let start = addr & !(PAGE_SIZE - 1);
-        let len = len.checked_add(addr - start).ok_or(Errno::EINVAL)?;
-        self.check_covered(start, len)
-    }
-
-    /// mlock's other half: faults the range in.
-    pub fn populate(&self, addr: u64, len: u64) -> Result<()> {
-        let start = addr & !(PAGE_SIZE - 1);
-        let len = len.checked_add(addr - start).ok_or(Errno::EINVAL)?;
-        let (start, end) = user_range(start, len, Errno::ENOMEM)?;
-        self.lock().populate(start, end);
-        Ok(())
-    }
-
-    fn check_covered(&self, addr: u64, len: u64) -> Result<()> {
         let (start, end) = user_range(addr, len, Errno::ENOMEM)?;
-        if self.lock().vmas.covers(start, end) {
-            Ok(())
-        } else {
-            Err(Errno::ENOMEM)
+        let space = self.lock();
+        let locked = |vma: &Vma| vma.flags.contains(VmaFlags::LOCKED);
+        if flags & INVALIDATE != 0 && space.vmas.overlapping(start, end).any(locked) {
+            return Err(Errno::EBUSY);
+        }
+        match space.vmas.covers(start, end) {
+            true => Ok(()),
+            false => Err(Errno::ENOMEM),
         }
     }
 
@@ -170,6 +156,14 @@ impl AddressSpace {
     }
 }
 
+/// Advice that would take pages away, which those of locked memory must not be.
+fn takes_pages(advice: u32) -> bool {
+    matches!(
+        advice,
+        advice::DONTNEED | advice::FREE | advice::COLD | advice::PAGEOUT
+    )
+}
+
 fn is_private_anonymous(vma: &Vma) -> bool {
     vma.is_private() && vma.is_anonymous()
 }
@@ -188,7 +182,7 @@ impl Space {
         }
     }
 
-    fn populate_for(&mut self, start: u64, end: u64, access: Access) -> Result<()> {
+    pub(super) fn populate_for(&mut self, start: u64, end: u64, access: Access) -> Result<()> {
         for page in (start..end.min(USER_END)).step_by(PAGE_SIZE as usize) {
             let leaf = self.tables.lookup(page).0;
             let writable = self

@@ -34,6 +34,8 @@ impl AddressSpace {
             mmap_base: parent.mmap_base,
             stack: parent.stack,
             starved: false,
+            // Locks are not inherited (mlock(2)).
+            future_lock: Default::default(),
         };
         // From here on dropping it gives back what it got.
         let child = AddressSpace::from_space(child);
@@ -58,6 +60,7 @@ impl Space {
         for vma in areas {
             let copied = Vma {
                 history: FaultHistory::default(),
+                flags: vma.flags - VmaFlags::LOCKED,
                 ..vma.clone()
             };
             if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {

@@ -3,6 +3,7 @@
 use super::address_space::{AddressSpace, MAX_MAP_COUNT, MMAP_MIN_ADDR, Space};
 use super::file::FileMapping;
 use super::frame;
+use super::lock::FutureLock;
 use super::page_table::{Flush, page_ceil};
 use super::shared::SharedMemory;
 use super::vma::{Backing, Prot, STACK_GUARD_GAP, Vma, VmaFlags};
@@ -124,12 +125,16 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         space.unmap(start, start + len)?;
+        let mut flags = flags | space.future_lock.flags();
+        flags.set(
+            VmaFlags::LOCKED,
+            flags.contains(VmaFlags::LOCKED) || request.flags.contains(MapFlags::LOCKED),
+        );
         space.add(start, len, request.prot, flags, backing);
-        if request
-            .flags
-            .intersects(MapFlags::POPULATE | MapFlags::LOCKED)
-            && !request.flags.contains(MapFlags::NONBLOCK)
-        {
+        let fill = request.flags.contains(MapFlags::POPULATE)
+            && !request.flags.contains(MapFlags::NONBLOCK);
+        let locks = flags.contains(VmaFlags::LOCKED) && space.future_lock != FutureLock::OnFault;
+        if fill || locks {
             space.populate(start, start + len);
         }
         Ok(start)
@@ -319,7 +324,7 @@ impl Space {
     }
 
     /// Whether `[start, end)` can be given out without FIXED: free, and not in the way of a stack.
-    fn is_free(&self, start: u64, end: u64) -> bool {
+    pub(super) fn is_free(&self, start: u64, end: u64) -> bool {
         let stack = |vma: &Vma| vma.flags.contains(VmaFlags::GROWS_DOWN);
         !self.vmas.any_in(start, end)
             && self
@@ -493,7 +498,11 @@ impl Space {
             return Err(Errno::ENOMEM);
         }
         let prot = Prot::READ | Prot::WRITE;
-        self.add(old, len, prot, VmaFlags::empty(), Backing::Anonymous);
+        let flags = self.future_lock.flags();
+        self.add(old, len, prot, flags, Backing::Anonymous);
+        if self.future_lock == FutureLock::AtOnce {
+            self.populate(old, new);
+        }
         // Who asks for it uses it next; without memory the fault will say so.
         let _ = self.fault(old, super::Access::Write);
         Ok(())

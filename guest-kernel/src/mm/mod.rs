@@ -40,6 +40,7 @@ mod file;
 mod fork;
 pub mod frame;
 pub mod heap;
+mod lock;
 mod map;
 mod page_table;
 mod phys;
@@ -56,6 +57,7 @@ pub use compact::{Hot, compact};
 pub use fault::{Access, FaultError};
 pub use file::{FileMapping, FilePage};
 pub use frame::{Frame, FrameStats};
+pub use lock::FutureLock;
 pub use map::{MapFile, MapFlags, MapRequest};
 #[cfg(not(target_os = "none"))]
 pub use phys::host_image;

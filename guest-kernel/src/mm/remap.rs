@@ -3,7 +3,7 @@
 use super::address_space::{AddressSpace, MAX_MAP_COUNT, MMAP_MIN_ADDR, Space};
 use super::frame;
 use super::page_table::{Flush, page_ceil};
-use super::vma::Vma;
+use super::vma::{Vma, VmaFlags};
 use crate::arch::page_table::{Entry, index};
 use crate::errno::{Errno, Result};
 use alloc::vec::Vec;
@@ -18,11 +18,13 @@ bitflags! {
         const MAYMOVE = 1;
         /// Moves to the address given.
         const FIXED = 2;
+        /// Leaves an empty area behind.
+        const DONTUNMAP = 4;
     }
 }
 
 impl AddressSpace {
-    /// mremap(2); MREMAP_DONTUNMAP is refused like any unknown flag. Returns the new address.
+    /// mremap(2). Returns the new address.
     pub fn mremap(
         &self,
         addr: u64,
@@ -45,22 +47,32 @@ impl AddressSpace {
             .ok_or(Errno::EINVAL)?;
         let old_end = addr.checked_add(old_len).filter(|end| *end <= USER_END);
         let old_end = old_end.ok_or(Errno::EFAULT)?;
-        let mut space = self.lock();
-        if fixed {
+        let keeps = flags.contains(RemapFlags::DONTUNMAP);
+        if keeps && (!flags.contains(RemapFlags::MAYMOVE) || old_len != new_len) {
+            return Err(Errno::EINVAL);
+        }
+        if fixed || keeps {
             let new_end = new_addr.checked_add(new_len).filter(|end| *end <= USER_END);
             let new_end = new_end.ok_or(Errno::EINVAL)?;
             let overlap = addr < new_end && new_addr < old_end;
             if !new_addr.is_multiple_of(PAGE_SIZE) || overlap {
                 return Err(Errno::EINVAL);
             }
+        }
+        let new_end = new_addr.saturating_add(new_len);
+        let mut space = self.lock();
+        if fixed {
             if new_addr < MMAP_MIN_ADDR {
                 return Err(Errno::EPERM);
             }
             space.check_source(addr, old_len, new_len)?;
+            if keeps {
+                space.check_limits(new_len)?;
+            }
             space.unmap(new_addr, new_end)?;
-            return space.move_area(addr, old_len, new_len, new_addr);
+            return space.move_area(addr, old_len, new_len, new_addr, keeps);
         }
-        if old_len >= new_len && old_len > 0 {
+        if old_len >= new_len && old_len > 0 && !keeps {
             if space.vmas.find(addr).is_none() {
                 return Err(Errno::EFAULT);
             }
@@ -69,7 +81,11 @@ impl AddressSpace {
         }
         let vma = space.check_source(addr, old_len, new_len)?;
         let grown_end = addr.checked_add(new_len).filter(|end| *end <= USER_END);
+        if keeps {
+            space.check_limits(new_len)?;
+        }
         let in_place = old_len > 0
+            && !keeps
             && vma.end == old_end
             && grown_end.is_some_and(|end| !space.vmas.any_in(old_end, end));
         if in_place {
@@ -81,15 +97,24 @@ impl AddressSpace {
                 backing,
                 ..vma
             });
+            if vma.flags.contains(VmaFlags::LOCKED) {
+                space.populate(start, end);
+            }
             return Ok(addr);
         }
         if !flags.contains(RemapFlags::MAYMOVE) {
             return Err(Errno::ENOMEM);
         }
         let part = vma.part(addr, vma.end);
-        let room = space.find_room(new_len, space.mmap_base, &part.backing);
-        let target = room.ok_or(Errno::ENOMEM)?;
-        space.move_area(addr, old_len, new_len, target)
+        let hint = keeps && new_addr >= MMAP_MIN_ADDR && space.is_free(new_addr, new_end);
+        let target = match hint {
+            true => new_addr,
+            false => {
+                let room = space.find_room(new_len, space.mmap_base, &part.backing);
+                room.ok_or(Errno::ENOMEM)?
+            }
+        };
+        space.move_area(addr, old_len, new_len, target, keeps)
     }
 }
 
@@ -119,8 +144,16 @@ impl Space {
     }
 
     /// Moves `[addr, addr + old_len)` to `target`, where nothing is, as an area of `new_len` bytes.
-    /// `old_len` 0: a second mapping of the same shared object.
-    fn move_area(&mut self, addr: u64, old_len: u64, new_len: u64, target: u64) -> Result<u64> {
+    /// `old_len` 0: a second mapping of the same shared object. `keeps`: the old area stays, without
+    /// its pages.
+    fn move_area(
+        &mut self,
+        addr: u64,
+        old_len: u64,
+        new_len: u64,
+        target: u64,
+        keeps: bool,
+    ) -> Result<u64> {
         let kept = old_len.min(new_len);
         let vma = self.vmas.find(addr).ok_or(Errno::EFAULT)?;
         let part = vma.part(addr, vma.end);
@@ -130,8 +163,17 @@ impl Space {
             ..part
         };
         self.move_leaves(addr, addr + kept, target)?;
-        self.unmap(addr, addr + old_len)?;
+        let locked = moved.flags.contains(VmaFlags::LOCKED);
+        match keeps {
+            true => self.vmas.change(addr, addr + old_len, |vma| {
+                vma.flags -= VmaFlags::LOCKED;
+            }),
+            false => self.unmap(addr, addr + old_len)?,
+        }
         self.vmas.insert(moved);
+        if locked {
+            self.populate(target, target + new_len);
+        }
         Ok(target)
     }
 

@@ -79,6 +79,7 @@ struct Resident {
     private_dirty: u64,
     anonymous: u64,
     huge: u64,
+    locked: u64,
 }
 
 impl Space {
@@ -98,6 +99,9 @@ impl Space {
             let offset = if huge { addr % (512 * PAGE_SIZE) } else { 0 };
             resident.add(leaf.phys() + offset, leaf, huge);
             addr += PAGE_SIZE;
+        }
+        if vma.flags.contains(VmaFlags::LOCKED) {
+            resident.locked = resident.proportional;
         }
         resident
     }
@@ -145,6 +149,7 @@ impl Resident {
         self.private_dirty += other.private_dirty;
         self.anonymous += other.anonymous;
         self.huge += other.huge;
+        self.locked += other.locked;
     }
 
     fn rows(&self) -> [(&'static str, u64); 19] {
@@ -167,7 +172,7 @@ impl Resident {
             ("Private_Hugetlb", 0),
             ("Swap", 0),
             ("SwapPss", 0),
-            ("Locked", 0),
+            ("Locked", self.locked),
         ]
     }
 
@@ -206,6 +211,7 @@ fn vm_flags(vma: &Vma) -> String {
         (true, "me "),
         (shared, "ms "),
         (vma.flags.contains(VmaFlags::GROWS_DOWN), "gd "),
+        (vma.flags.contains(VmaFlags::LOCKED), "lo "),
         (vma.flags.contains(VmaFlags::DONT_FORK), "dc "),
         (vma.flags.contains(VmaFlags::NORESERVE), "nr "),
         (vma.is_accounted(), "ac "),

@@ -634,11 +634,15 @@ fn mremap_grows_moves_and_shrinks() {
         space.mremap(0x5000_0000, PAGE, PAGE, may_move, 0),
         Err(Errno::EFAULT)
     );
-    let dont_unmap = RemapFlags::from_bits_retain(5);
+    let dont_unmap = RemapFlags::MAYMOVE | RemapFlags::DONTUNMAP;
     assert_eq!(
-        space.mremap(target, PAGE, PAGE, dont_unmap, 0),
+        space.mremap(target, PAGE, 2 * PAGE, dont_unmap, 0),
         Err(Errno::EINVAL)
     );
+    let first = read_byte(&space, target);
+    let elsewhere = space.mremap(target, PAGE, PAGE, dont_unmap, 0).unwrap();
+    assert_eq!(read_byte(&space, elsewhere), first);
+    assert_eq!(read_byte(&space, target), Some(0), "an empty area stays");
     drop(space);
     assert_eq!(live(), before);
 }

@@ -45,6 +45,8 @@ bitflags! {
         const NO_HUGE = 1 << 8;
         /// MADV_DONTDUMP.
         const DONT_DUMP = 1 << 9;
+        /// mlock: its pages stay.
+        const LOCKED = 1 << 10;
     }
 }
 

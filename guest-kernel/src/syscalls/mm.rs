@@ -3,7 +3,7 @@
 use super::args::{Fd, Flags, UserAddr};
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFlags;
-use crate::mm::{MapFile, MapFlags, MapRequest, Prot, RemapFlags, reclaim};
+use crate::mm::{FutureLock, MapFile, MapFlags, MapRequest, Prot, RemapFlags, reclaim};
 use crate::smp;
 use crate::task::Ctx;
 use crate::task::attributes::READ_IMPLIES_EXEC;
@@ -166,38 +166,63 @@ pub fn mincore(ctx: &Ctx, addr: UserAddr, length: u64, out: UserAddr) -> Result<
 
 /// mlock(2): faults the range in; nothing is ever paged out.
 pub fn mlock(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
-    check_locked(ctx, addr, length)?;
-    ctx.space().populate(addr.0, length)?;
+    mlock2(ctx, addr, length, Flags(0))
+}
+
+/// mlock2(2).
+pub fn mlock2(ctx: &Ctx, addr: UserAddr, length: u64, flags: Flags) -> Result<u64> {
+    const ONFAULT: u32 = 1;
+    if flags.0 & !ONFAULT != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let (start, length) = pages_of(addr, length)?;
+    ctx.space().mlock(start, length, flags.0 & ONFAULT != 0)?;
     Ok(0)
 }
 
-fn check_locked(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<()> {
-    let first = addr.0 & !(PAGE_SIZE - 1);
-    if wraps(UserAddr(first), length.saturating_add(addr.0 - first)) {
-        return Err(Errno::EINVAL);
+/// The whole pages of a range, as Linux reckons: a length that wraps when it is rounded up is none
+/// at all, an end that wraps is EINVAL.
+fn pages_of(addr: UserAddr, length: u64) -> Result<(u64, u64)> {
+    let start = addr.0 & !(PAGE_SIZE - 1);
+    let up = length
+        .wrapping_add(addr.0 - start)
+        .wrapping_add(PAGE_SIZE - 1);
+    let length = up & !(PAGE_SIZE - 1);
+    match start.checked_add(length) {
+        Some(_) => Ok((start, length)),
+        None => Err(Errno::EINVAL),
     }
-    ctx.space().check_locked(addr.0, length)
 }
 
 /// munlock(2).
 pub fn munlock(ctx: &Ctx, addr: UserAddr, length: u64) -> Result<u64> {
-    check_locked(ctx, addr, length)?;
+    let (start, length) = pages_of(addr, length)?;
+    ctx.space().munlock(start, length)?;
     Ok(0)
 }
 
-/// Memory is never paged out, so locking all of it is a matter of valid flags.
-pub fn mlockall(_: &Ctx, flags: Flags) -> Result<u64> {
+/// mlockall(2).
+pub fn mlockall(ctx: &Ctx, flags: Flags) -> Result<u64> {
     const CURRENT: u32 = 1;
     const FUTURE: u32 = 2;
     const ONFAULT: u32 = 4;
     if flags.0 == 0 || flags.0 == ONFAULT || flags.0 & !(CURRENT | FUTURE | ONFAULT) != 0 {
         return Err(Errno::EINVAL);
     }
+    let on_fault = flags.0 & ONFAULT != 0;
+    let future = match (flags.0 & FUTURE != 0, on_fault) {
+        (false, _) => FutureLock::None,
+        (true, false) => FutureLock::AtOnce,
+        (true, true) => FutureLock::OnFault,
+    };
+    ctx.space()
+        .mlockall(flags.0 & CURRENT != 0, on_fault, future);
     Ok(0)
 }
 
 /// munlockall(2).
-pub fn munlockall(_: &Ctx) -> Result<u64> {
+pub fn munlockall(ctx: &Ctx) -> Result<u64> {
+    ctx.space().munlockall();
     Ok(0)
 }
 

@@ -94,7 +94,8 @@ struct Polled {
 impl Polled {
     fn look(&mut self) -> bool {
         if let Some(file) = &self.file {
-            self.revents = file.file().poll() & self.events;
+            // POLLNVAL: what O_PATH opened.
+            self.revents = file.file().poll() & (self.events | PollEvents::NVAL);
         }
         !self.revents.is_empty()
     }
@@ -359,7 +360,9 @@ fn do_select(ctx: &Ctx, count: i32, sets: [UserPtr<u64>; 3], deadline: Option<u6
     write.clear();
     except.clear();
     for (entry, (fd, [in_read, in_write, in_except])) in polled.iter().zip(fds) {
-        let ready = |asked: bool, set: PollEvents| asked && entry.revents.intersects(set);
+        let ready = |asked: bool, set: PollEvents| {
+            asked && entry.revents.intersects(set | PollEvents::NVAL)
+        };
         for (set, is_ready) in [
             (&mut read, ready(in_read, READ_SET)),
             (&mut write, ready(in_write, WRITE_SET)),
@@ -470,7 +473,7 @@ pub fn epoll_ctl(
     };
     let (epoll, file) = {
         let files = ctx.files().lock();
-        (files.get(epoll.0)?, files.get(fd.0)?)
+        (files.get_usable(epoll.0)?, files.get_usable(fd.0)?)
     };
     if file.file().wait_queue().is_none() {
         return Err(Errno::EPERM);
@@ -497,7 +500,7 @@ fn do_epoll_wait(
         .ok()
         .filter(|max| (1..=MAX_EVENTS).contains(max))
         .ok_or(Errno::EINVAL)?;
-    let file = ctx.files().lock().get(epoll.0)?;
+    let file = ctx.files().lock().get_usable(epoll.0)?;
     let epoll = file.downcast::<Epoll>().ok_or(Errno::EINVAL)?;
     let queues = [(epoll.waiters(), PollEvents::IN)];
     wait_on(ctx, &queues, deadline, || {

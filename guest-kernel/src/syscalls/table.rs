@@ -188,7 +188,7 @@ syscalls! {
     [22 -] pipe(fds: Out<TwoFds>) => ipc::pipe, Full;
     [23 -] select(count: i32, read: UserPtr<u64>, write: UserPtr<u64>, except: UserPtr<u64>, timeout: UserPtr<[i64; 2]>) => poll::select, Full;
     [24 124] sched_yield() => schedule::sched_yield, Full;
-    [25 216] mremap(addr: UserAddr, old_length: u64, new_length: u64, flags: Named<RemapFlags>, new_addr: UserAddr) -> Address => mm::mremap, Partial("no MREMAP_DONTUNMAP");
+    [25 216] mremap(addr: UserAddr, old_length: u64, new_length: u64, flags: Named<RemapFlags>, new_addr: UserAddr) -> Address => mm::mremap, Full;
     [26 227] msync(addr: UserAddr, length: u64, flags: Named<SyncFlags>) => mm::msync, Full;
     [27 232] mincore(addr: UserAddr, length: u64, out: UserAddr) => mm::mincore, Full;
     [28 233] madvise(addr: UserAddr, length: u64, advice: Named<Advice>) => mm::madvise, Full;
@@ -413,6 +413,7 @@ syscalls! {
     [319 279] memfd_create(name: UserCStr, flags: Named<MemfdFlags>) => fs::memfd_create, Full;
     [322 281] execveat(dirfd: DirFd, path: UserCStr, argv: Strings, envp: Environment, flags: Named<AtFlags>) => task::execveat, Full, frame;
     [324 283] membarrier(command: i32, flags: Flags, cpu: i32) => mm::membarrier, Full;
+    [325 284] mlock2(addr: UserAddr, length: u64, flags: Flags) => mm::mlock2, Full;
     [326 285] copy_file_range(input: Fd, input_offset: UserPtr<i64>, output: Fd, output_offset: UserPtr<i64>, count: usize, flags: Flags) => io::copy_file_range, Full;
     [327 286] preadv2(fd: Fd, vector: OutVectors, count: usize, offset: i64, high: u64, flags: Flags) => io::preadv2, Full;
     [328 287] pwritev2(fd: Fd, vector: InVectors, count: usize, offset: i64, high: u64, flags: Flags) => io::pwritev2, Full;

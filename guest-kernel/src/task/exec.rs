@@ -7,7 +7,7 @@ use crate::arch::TrapFrame;
 use crate::errno::{Errno, Result};
 use crate::fs::fd::FsContext;
 use crate::fs::file::{OpenFile, OpenFlags};
-use crate::fs::inode::Inode;
+use crate::fs::inode::{Inode, InodeId};
 use crate::io::Destination;
 use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
@@ -83,11 +83,15 @@ pub fn open(fs: &Lock<FsContext>, path: &[u8]) -> Result<(Arc<OpenFile>, Vec<u8>
         let context = fs.lock().clone();
         crate::fs::path::locate(&context, path)?
     };
-    open_inode(located.inode, located.path)
+    open_inode(located.inode, located.path, located.directory)
 }
 
 /// As [`open`], of an inode with the path to show for it.
-pub fn open_inode(inode: Arc<dyn Inode>, path: Vec<u8>) -> Result<(Arc<OpenFile>, Vec<u8>)> {
+pub fn open_inode(
+    inode: Arc<dyn Inode>,
+    path: Vec<u8>,
+    directory: Option<InodeId>,
+) -> Result<(Arc<OpenFile>, Vec<u8>)> {
     let metadata = inode.metadata()?;
     if metadata.kind != crate::fs::inode::FileKind::Regular {
         return Err(Errno::EACCES);
@@ -97,7 +101,8 @@ pub fn open_inode(inode: Arc<dyn Inode>, path: Vec<u8>) -> Result<(Arc<OpenFile>
     }
     let flags = OpenFlags::empty();
     let file = inode.open(flags, &path)?;
-    Ok((OpenFile::new(file, flags, path.clone()), path))
+    let open = OpenFile::opened_in(file, flags, path.clone(), directory);
+    Ok((open, path))
 }
 
 pub(super) fn read_head(file: &OpenFile) -> Result<Vec<u8>> {
@@ -115,6 +120,8 @@ pub fn build(fs: &Lock<FsContext>, mut program: Program, personality: u32) -> Re
     let mut script = program.given.clone();
     for depth in 0.. {
         let head = read_head(&executable)?;
+        // A script stays open until its interpreter has been looked at.
+        program.file = executable.clone();
         let Some((interpreter, argument)) = parse_script(&head) else {
             let elf = load::parse(&executable, &head)?;
             if !elf.loadable {

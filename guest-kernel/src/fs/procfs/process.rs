@@ -12,7 +12,7 @@ use crate::fs::inode::{
     NewInode,
 };
 use crate::fs::mount;
-use crate::fs::path::directory_path;
+use crate::fs::path::{self, Context, Follow, directory_path};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -216,6 +216,15 @@ impl ProcessNode {
         }
     }
 
+    /// The path of the process's program.
+    fn exe(&self) -> Result<Vec<u8>> {
+        let exe = source()?.process(self.pid).ok_or(Errno::ENOENT)?.exe;
+        match exe.is_empty() {
+            true => Err(Errno::ENOENT),
+            false => Ok(exe),
+        }
+    }
+
     fn directory_link(&self, directory: Arc<dyn Inode>) -> Result<LinkTarget> {
         let root = mount::root()?;
         let path = directory_path(&root, &directory).unwrap_or_else(|_| b"/ (deleted)".to_vec());
@@ -402,6 +411,9 @@ impl Inode for ProcessNode {
         if let Kind::Descriptor(fd) = self.kind {
             return Ok(render::descriptor_target(&self.open_file(fd)?.0));
         }
+        if self.kind == Kind::Named("exe", FileKind::Symlink) {
+            return self.exe();
+        }
         match self.follow()? {
             LinkTarget::Path(path) | LinkTarget::Inode(_, path) => Ok(path),
             LinkTarget::File(file) => Ok(file.describe()),
@@ -418,11 +430,15 @@ impl Inode for ProcessNode {
                 }
             }
             Kind::Named("exe", FileKind::Symlink) => {
-                let exe = source()?.process(self.pid).ok_or(Errno::ENOENT)?.exe;
-                match exe.is_empty() {
-                    true => Err(Errno::ENOENT),
-                    false => Ok(LinkTarget::Path(exe)),
-                }
+                // It leads to the file, whatever the root of who follows it is.
+                let exe = self.exe()?;
+                let root = mount::root()?;
+                let context = Context {
+                    root: &root,
+                    start: &root,
+                };
+                let found = path::resolve(&context, &exe, Follow::Always)?;
+                Ok(LinkTarget::Inode(found.inode, exe))
             }
             Kind::Named(name @ ("cwd" | "root"), FileKind::Symlink) => {
                 let process = source()?.process(self.pid).ok_or(Errno::ENOENT)?;

@@ -125,7 +125,7 @@ pub fn status(process: &ProcessInfo, thread: &ThreadInfo) -> Vec<u8> {
     for (name, bytes) in [
         ("VmPeak", usage.size),
         ("VmSize", usage.size),
-        ("VmLck", 0),
+        ("VmLck", usage.locked),
         ("VmPin", 0),
         ("VmHWM", usage.rss_peak),
         ("VmRSS", rss),
@@ -234,10 +234,11 @@ pub fn descriptor(file: &OpenFile, close_on_exec: bool) -> Result<Vec<u8>> {
     let flags = file.flags().bits() | if close_on_exec { O_CLOEXEC } else { 0 };
     let position = file.position();
     let mount = mount::of(id).0;
-    let text = format!(
+    let mut text = format!(
         "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{}\n",
         id.ino
     );
+    file.file().describe_state(&mut text);
     Ok(text.into_bytes())
 }
 

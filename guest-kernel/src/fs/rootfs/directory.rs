@@ -160,9 +160,9 @@ impl Node {
 
     /// `node` lost a name; a directory loses its place with it.
     fn lost_name(node: &Arc<Node>) {
-        let (links, mask) = match node.kind() {
-            FileKind::Directory => (-2, mask::DELETE_SELF),
-            _ => (-1, mask::ATTRIB),
+        let links = match node.kind() {
+            FileKind::Directory => -2,
+            _ => -1,
         };
         let place = match node.state().directory() {
             Ok(directory) => {
@@ -173,10 +173,6 @@ impl Node {
         };
         drop(place);
         node.add_links(links);
-        node.notify(mask);
-        if node.state().nlink == 0 && node.kind() != FileKind::Directory {
-            node.notify(mask::DELETE_SELF);
-        }
     }
 
     fn is_empty(&self) -> Result<bool> {
@@ -270,7 +266,10 @@ impl Node {
             node
         };
         Node::lost_name(&node);
-        self.notify_entry(mask::DELETE, 0, name, &node);
+        node.notify(mask::ATTRIB);
+        // Without another user it ends here, which its watches are told before the directory's.
+        drop(node);
+        inotify::notify_entry(self.id(), mask::DELETE, 0, name, false);
         Ok(())
     }
 
@@ -289,7 +288,8 @@ impl Node {
             Node::lost_name(&node);
             node
         };
-        self.notify_entry(mask::DELETE, 0, name, &node);
+        drop(node);
+        inotify::notify_entry(self.id(), mask::DELETE, 0, name, true);
         Ok(())
     }
 
@@ -338,13 +338,13 @@ impl Node {
             self.move_entry(name, &node, new_dir, new_name, other.as_ref(), mode)?;
             (node, other)
         };
-        self.notify_rename(name, &node, new_dir, new_name);
-        match (other, mode) {
-            (Some(other), RenameMode::Exchange) => {
-                new_dir.notify_rename(new_name, &other, self, name);
-            }
-            (Some(other), _) => Node::lost_name(&other),
-            (None, _) => {}
+        let replaced = other.as_ref().filter(|_| mode != RenameMode::Exchange);
+        if let Some(replaced) = replaced {
+            Node::lost_name(replaced);
+        }
+        self.notify_rename(name, &node, new_dir, new_name, replaced);
+        if let (Some(other), RenameMode::Exchange) = (&other, mode) {
+            new_dir.notify_rename(new_name, other, self, name, None);
         }
         Ok(())
     }
@@ -371,10 +371,20 @@ impl Node {
         Ok(())
     }
 
-    fn notify_rename(&self, name: &[u8], node: &Node, new_dir: &Node, new_name: &[u8]) {
+    fn notify_rename(
+        &self,
+        name: &[u8],
+        node: &Node,
+        new_dir: &Node,
+        new_name: &[u8],
+        replaced: Option<&Arc<Node>>,
+    ) {
         let cookie = inotify::fresh_cookie();
         self.notify_entry(mask::MOVED_FROM, cookie, name, node);
         new_dir.notify_entry(mask::MOVED_TO, cookie, new_name, node);
+        if let Some(replaced) = replaced {
+            replaced.notify(mask::ATTRIB);
+        }
         node.notify(mask::MOVE_SELF);
     }
 

@@ -260,11 +260,19 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Content::File { data, .. } = &mut self.state.lock().content {
-            data.clear(&self.tree.budget);
-        }
+        let unlinked = {
+            let mut state = self.state.lock();
+            if let Content::File { data, .. } = &mut state.content {
+                data.clear(&self.tree.budget);
+            }
+            state.nlink == 0
+        };
         if self.lower.is_some() {
             self.tree.forget(self.ino);
+        }
+        // Not before the last user is gone.
+        if unlinked && inotify::active() {
+            self.notify(inotify::mask::DELETE_SELF);
         }
     }
 }
@@ -462,6 +470,6 @@ impl Node {
 
     /// Tells watchers that something happened to this inode itself.
     pub(super) fn notify(&self, mask: u32) {
-        inotify::notify_self(self.id(), mask);
+        inotify::notify_self(self.id(), mask, self.kind == FileKind::Directory);
     }
 }

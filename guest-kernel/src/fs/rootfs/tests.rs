@@ -311,8 +311,12 @@ fn attributes_change_and_stay() {
         at(&root, "hard").unwrap().metadata().unwrap().mode.bits(),
         0o4755
     );
-    // chown takes the set-user-id bit away.
+    // What chown leaves of the bits; the set-group-id bit only means that where a group may execute.
+    let after = |bits| Mode::new(bits).after_chown().bits();
+    assert_eq!(after(0o6755), 0o755);
+    assert_eq!(after(0o6745), 0o2745);
     let change = SetAttributes {
+        mode: Some(Mode::new(0o4755).after_chown()),
         uid: Some(7),
         ..SetAttributes::default()
     };

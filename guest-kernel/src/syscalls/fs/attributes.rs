@@ -1,8 +1,7 @@
 //! Calls that change attributes: chmod, chown, utimes, truncate, fallocate.
 
-use super::{Target, at, follow_unless, only, open_file};
+use super::{Target, at, follow_unless, only, usable_file};
 use crate::errno::{Errno, Result};
-use crate::fs::file::OpenFlags;
 use crate::fs::inode::{FileKind, Mode, SetAttributes, Time};
 use crate::fs::inotify::mask;
 use crate::fs::path::Follow;
@@ -53,11 +52,7 @@ fn set_mode(target: &Target, mode: ModeArg) -> Result<u64> {
 
 /// The file of `fd`, which O_PATH did not open.
 fn writable_target(ctx: &Ctx, fd: Fd) -> Result<Target> {
-    let file = open_file(ctx, fd)?;
-    match file.flags().contains(OpenFlags::PATH) {
-        true => Err(Errno::EBADF),
-        false => Ok(Target::File(file.file().clone())),
-    }
+    Ok(Target::Open(usable_file(ctx, fd)?))
 }
 
 /// `chown(2)`.
@@ -133,6 +128,7 @@ pub fn utimensat(
     only(flags.0, at::SYMLINK_NOFOLLOW | at::EMPTY_PATH)?;
     let target = match path.0.is_null() {
         true if dirfd == DirFd::CWD => return Err(Errno::EFAULT),
+        true if flags.0 != 0 => return Err(Errno::EINVAL),
         true => writable_target(ctx, Fd(dirfd.0))?,
         false => Target::find(ctx, dirfd, path, flags.0, follow_unless(flags.0))?,
     };
@@ -226,10 +222,7 @@ pub fn truncate(ctx: &Ctx, path: UserCStr, size: i64) -> Result<u64> {
 /// `ftruncate(2)`.
 pub fn ftruncate(ctx: &Ctx, fd: Fd, size: i64) -> Result<u64> {
     let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
-    let file = open_file(ctx, fd)?;
-    if file.flags().contains(OpenFlags::PATH) {
-        return Err(Errno::EBADF);
-    }
+    let file = usable_file(ctx, fd)?;
     let inode = file.file().inode().ok_or(Errno::EINVAL)?;
     if !file.flags().writable() || inode.kind() != FileKind::Regular {
         return Err(Errno::EINVAL);
@@ -250,7 +243,7 @@ mod fallocate_mode {
 /// `fallocate(2)`.
 pub fn fallocate(ctx: &Ctx, fd: Fd, mode: Flags, offset: i64, len: i64) -> Result<u64> {
     use fallocate_mode::{KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE};
-    let file = open_file(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
     let start = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let len = u64::try_from(len)
         .ok()

@@ -1,9 +1,9 @@
 //! getdents, getcwd, chdir, chroot, umask.
 
-use super::{Target, open_file};
+use super::{Target, usable_file};
 use crate::errno::{Errno, Result};
-use crate::fs::file::OpenFlags;
 use crate::fs::inode::{DirEntry, FileKind, Inode, Mode};
+use crate::fs::inotify::mask;
 use crate::fs::path::{self, Follow};
 use crate::syscalls::args::{DirFd, Fd, ModeArg, UserAddr, UserCStr};
 use crate::task::Ctx;
@@ -57,10 +57,7 @@ pub fn getdents64(ctx: &Ctx, fd: Fd, buffer: UserAddr, size: u32) -> Result<u64>
 }
 
 fn list(ctx: &Ctx, fd: Fd, buffer: UserAddr, size: u32, format: Format) -> Result<u64> {
-    let file = open_file(ctx, fd)?;
-    if file.flags().contains(OpenFlags::PATH) {
-        return Err(Errno::EBADF);
-    }
+    let file = usable_file(ctx, fd)?;
     let directory = file.file().inode().ok_or(Errno::ENOTDIR)?;
     let metadata = directory.metadata()?;
     if metadata.kind != FileKind::Directory {
@@ -74,6 +71,7 @@ fn list(ctx: &Ctx, fd: Fd, buffer: UserAddr, size: u32, format: Format) -> Resul
     let (bytes, cookie) = listing(ctx, &directory, start, room, format)?;
     ctx.write_bytes(buffer.0, &bytes)?;
     *file.offset() = cookie;
+    file.notify(mask::ACCESS);
     Ok(bytes.len() as u64)
 }
 

@@ -33,8 +33,8 @@ pub use watch::*;
 pub use xattr::*;
 
 use crate::errno::{Errno, Result};
-use crate::fs::file::{File, OpenFile, OpenFlags};
-use crate::fs::inode::{FileKind, Inode, InodeId, Metadata, SetAttributes};
+use crate::fs::file::{File, OpenFile};
+use crate::fs::inode::{FileKind, Inode, Metadata, SetAttributes};
 use crate::fs::inotify::{self, mask};
 use crate::fs::path::{self, Context, End, Entry, Follow, Found};
 use crate::syscalls::args::{DirFd, Fd, UserCStr};
@@ -58,14 +58,9 @@ pub fn open_file(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>> {
     ctx.files().lock().get(fd.0)
 }
 
-/// The open file of a descriptor that O_PATH did not open: that stands for a place, and most calls
-/// answer EBADF before they look at anything else.
+/// The open file of a descriptor that O_PATH did not open.
 pub fn usable_file(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>> {
-    let file = open_file(ctx, fd)?;
-    match file.flags().contains(OpenFlags::PATH) {
-        true => Err(Errno::EBADF),
-        false => Ok(file),
-    }
+    ctx.files().lock().get_usable(fd.0)
 }
 
 /// Where resolution of a path of a call begins.
@@ -115,8 +110,10 @@ fn entry(ctx: &Ctx, dirfd: DirFd, path: UserCStr, otherwise: Errno) -> Result<En
 /// What a path of a call leads to.
 enum Target {
     Found(Found),
-    /// An open file: through its descriptor, or a magic link.
+    /// An open file, through a magic link.
     File(Arc<dyn File>),
+    /// What a descriptor stands for.
+    Open(Arc<OpenFile>),
 }
 
 impl Target {
@@ -150,13 +147,14 @@ impl Target {
     }
 
     fn of_fd(ctx: &Ctx, fd: Fd) -> Result<Target> {
-        Ok(Target::File(open_file(ctx, fd)?.file().clone()))
+        Ok(Target::Open(open_file(ctx, fd)?))
     }
 
     fn metadata(&self) -> Result<Metadata> {
         match self {
             Target::Found(found) => found.inode.metadata(),
             Target::File(file) => file.metadata(),
+            Target::Open(open) => open.file().metadata(),
         }
     }
 
@@ -165,37 +163,43 @@ impl Target {
         match self {
             Target::Found(found) => Ok(found.inode.clone()),
             Target::File(file) => file.inode().ok_or(Errno::EINVAL),
+            Target::Open(open) => open.file().inode().ok_or(Errno::EINVAL),
         }
     }
 
-    /// Changes attributes, and tells watchers.
+    /// Changes attributes, and tells watchers: of one time alone as of an access or a change.
     fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
         let inode = self.inode()?;
         inode.clone().set_attributes(change)?;
-        self.notify(&inode, mask::ATTRIB);
+        let attributes = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
+        let attributes = if attributes { mask::ATTRIB } else { 0 };
+        let times = match (change.atime, change.mtime) {
+            (Some(_), Some(_)) => mask::ATTRIB,
+            (Some(_), None) => mask::ACCESS,
+            (None, Some(_)) => mask::MODIFY,
+            (None, None) => 0,
+        };
+        if attributes | times != 0 {
+            self.notify(&inode, attributes | times);
+        }
         Ok(())
     }
 
+    /// Tells the watchers of the inode, and of the directory it was found in, of an event.
     fn notify(&self, inode: &Arc<dyn Inode>, mask: u32) {
+        if !inotify::active() {
+            return;
+        }
         let entry = match self {
+            Target::Open(open) => return open.notify(mask),
             Target::Found(Found {
                 entry: Some((dir, name)),
                 ..
             }) => Some((dir.id(), &name[..])),
             _ => None,
         };
-        notify(inode, entry, mask);
-    }
-}
-
-/// Tells the watchers of an inode, and of the directory it was found in, of an event.
-fn notify(inode: &Arc<dyn Inode>, entry: Option<(InodeId, &[u8])>, mask: u32) {
-    if !inotify::active() {
-        return;
-    }
-    inotify::notify_self(inode.id(), mask);
-    if let Some((dir, name)) = entry {
-        inotify::notify_entry(dir, mask, 0, name, inode.kind() == FileKind::Directory);
+        let is_directory = inode.kind() == FileKind::Directory;
+        inotify::notify_access(entry, inode.id(), mask, is_directory, false);
     }
 }
 

@@ -104,7 +104,7 @@ pub fn linkat(
     };
     let inode = match Target::find(ctx, old_dirfd, old, flags.0, follow)? {
         Target::Found(found) => found.inode,
-        Target::File(file) => file.inode().ok_or(Errno::EXDEV)?,
+        target => target.inode().map_err(|_| Errno::EXDEV)?,
     };
     let entry = entry(ctx, new_dirfd, new, Errno::EEXIST)?;
     if entry.inode.is_some() {
@@ -136,6 +136,8 @@ pub fn unlinkat(ctx: &Ctx, dirfd: DirFd, path: UserCStr, flags: Flags) -> Result
         let entry = path::resolve_entry(&place.context(), &path, not_removable(&path))?;
         let inode = entry.inode.ok_or(Errno::ENOENT)?;
         check_not_mount(&inode)?;
+        // It ends with its last user, who must not be this call.
+        drop(inode);
         entry.dir.rmdir(&entry.name)?;
         return Ok(0);
     }
@@ -147,6 +149,7 @@ pub fn unlinkat(ctx: &Ctx, dirfd: DirFd, path: UserCStr, flags: Flags) -> Result
             _ => Errno::ENOTDIR,
         });
     }
+    drop(inode);
     entry.dir.unlink(&entry.name)?;
     Ok(0)
 }

@@ -5,8 +5,9 @@ use crate::errno::{Errno, Result};
 use crate::fs::directory::PathFile;
 use crate::fs::file::{File, OpenFile, OpenFlags};
 use crate::fs::inode::{FileKind, Inode, InodeId, Mode, NewInode};
+use crate::fs::inotify::mask;
 use crate::fs::locks;
-use crate::fs::path::{self, End, Entry, Follow, Found, entry_path};
+use crate::fs::path::{self, End, Entry, Follow, Found, Restrictions, entry_path};
 use crate::fs::rootfs::{RegularFile, Tree, seal};
 use crate::ipc::pipe::PipeEnd;
 use crate::sync::{Lock, Rank};
@@ -43,9 +44,15 @@ pub fn openat(
         &path.read_path(ctx)?,
         flags,
         Mode::new(mode.0),
-        None,
+        Restrictions::default(),
     )
 }
+
+/// Flags that mean something beside O_PATH.
+const WITH_PATH: OpenFlags = OpenFlags::PATH
+    .union(OpenFlags::DIRECTORY)
+    .union(OpenFlags::NOFOLLOW)
+    .union(OpenFlags::CLOEXEC);
 
 /// `struct open_how`.
 type OpenHow = [u64; 3];
@@ -61,34 +68,58 @@ mod resolve {
     pub const ALL: u64 = NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH | IN_ROOT | CACHED;
 }
 
-/// `openat2(2)`. Of the restrictions only RESOLVE_IN_ROOT can be kept; with others ENOSYS makes
-/// programs use their own checks, as on kernels without the call.
+/// `openat2(2)`.
 pub fn openat2(ctx: &Ctx, dirfd: DirFd, path: UserCStr, how: UserAddr, size: usize) -> Result<u64> {
-    if size < size_of::<OpenHow>() {
-        return Err(Errno::EINVAL);
-    }
-    if size > size_of::<OpenHow>() {
-        return Err(Errno::E2BIG);
-    }
-    let [flags, mode, restrictions] = ctx.read::<OpenHow>(UserPtr::new(how.0))?;
+    let [flags, mode, restrictions] = read_how(ctx, how, size)?;
     let known = u32::try_from(flags)
         .ok()
         .and_then(OpenFlags::from_bits)
         .ok_or(Errno::EINVAL)?;
     let creates = known.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE);
-    if mode & !0o7777 != 0 || mode != 0 && !creates || restrictions & !resolve::ALL != 0 {
+    let scoped = restrictions & (resolve::BENEATH | resolve::IN_ROOT);
+    if mode & !0o7777 != 0
+        || mode != 0 && !creates
+        || restrictions & !resolve::ALL != 0
+        || scoped == resolve::BENEATH | resolve::IN_ROOT
+        || known.contains(OpenFlags::PATH) && !WITH_PATH.contains(known)
+    {
         return Err(Errno::EINVAL);
+    }
+    // Whatever may have to wait is not tried; looking up never does.
+    let waits = OpenFlags::TRUNC | OpenFlags::CREAT | OpenFlags::TMPFILE;
+    if restrictions & resolve::CACHED != 0 && known.intersects(waits) {
+        return Err(Errno::EAGAIN);
     }
     let path = path.read_path(ctx)?;
     let mode = Mode::new(mode as u32);
-    match restrictions {
-        0 => open_path(ctx, dirfd, &path, known, mode, None),
-        resolve::IN_ROOT => {
-            let place = Place::of(ctx, dirfd, b".")?;
-            open_path(ctx, dirfd, &path, known, mode, Some(place.start))
-        }
-        _ => Err(Errno::ENOSYS),
+    let has = |bit| restrictions & bit != 0;
+    let restrictions = Restrictions {
+        no_links: has(resolve::NO_SYMLINKS),
+        no_magic_links: has(resolve::NO_SYMLINKS | resolve::NO_MAGICLINKS),
+        one_mount: has(resolve::NO_XDEV),
+        beneath: has(resolve::BENEATH),
+        scoped: scoped != 0,
+    };
+    open_path(ctx, dirfd, &path, known, mode, restrictions)
+}
+
+/// Copies in a `struct open_how` of a program that may know a longer one: what we don't know must
+/// be zero.
+fn read_how(ctx: &Ctx, how: UserAddr, size: usize) -> Result<OpenHow> {
+    const LONGEST: usize = 4096;
+    const KNOWN: usize = size_of::<OpenHow>();
+    if size < KNOWN {
+        return Err(Errno::EINVAL);
     }
+    if size > LONGEST {
+        return Err(Errno::E2BIG);
+    }
+    let mut tail = alloc::vec![0; size - KNOWN];
+    ctx.read_bytes(how.offset(KNOWN as u64).0, &mut tail)?;
+    if tail.iter().any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    ctx.read::<OpenHow>(UserPtr::new(how.0))
 }
 
 fn open_path(
@@ -97,10 +128,10 @@ fn open_path(
     path: &[u8],
     mut flags: OpenFlags,
     mode: Mode,
-    root: Option<Arc<dyn Inode>>,
+    restrictions: Restrictions,
 ) -> Result<u64> {
     if flags.contains(OpenFlags::PATH) {
-        flags &= OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
+        flags &= WITH_PATH;
     } else {
         // 64-bit programs always get large files, and see so in F_GETFL.
         flags |= OpenFlags::LARGEFILE;
@@ -112,18 +143,16 @@ fn open_path(
     {
         return Err(Errno::EINVAL);
     }
-    let mut place = Place::of(ctx, dirfd, path)?;
-    if let Some(root) = root {
-        place = Place {
-            root: root.clone(),
-            start: root,
-        };
-    }
+    let place = match restrictions.scoped && !path.is_empty() {
+        // Where it begins, whatever the path looks like.
+        true => Place::of(ctx, dirfd, b".")?,
+        false => Place::of(ctx, dirfd, path)?,
+    };
     ctx.files().lock().check_room()?;
     let open = if temporary {
-        open_temporary(ctx, &place, path, flags, mode)?
+        open_temporary(ctx, &place, path, flags, mode, restrictions)?
     } else {
-        open_at(ctx, &place, path, flags, mode)?
+        open_at(ctx, &place, path, flags, mode, restrictions)?
     };
     wait_for_fifo_peer(ctx, &open)?;
     let fd = ctx
@@ -133,12 +162,22 @@ fn open_path(
     Ok(fd as u64)
 }
 
+/// Resolves a path from `place`, which is also the root if it must not be left.
+fn walk(place: &Place, path: &[u8], follow: Follow, restrictions: Restrictions) -> Result<End> {
+    let mut context = place.context();
+    if restrictions.scoped {
+        context.root = context.start;
+    }
+    path::walk_restricted(&context, path, follow, restrictions)
+}
+
 fn open_at(
     ctx: &Ctx,
     place: &Place,
     path: &[u8],
     flags: OpenFlags,
     mode: Mode,
+    restrictions: Restrictions,
 ) -> Result<Arc<OpenFile>> {
     let create = flags.contains(OpenFlags::CREAT);
     let exclusive = create && flags.contains(OpenFlags::EXCL);
@@ -147,7 +186,7 @@ fn open_at(
         (false, true) => Follow::IfSlash,
         (false, false) => Follow::Always,
     };
-    let (inode, path, directory) = match path::walk(&place.context(), path, follow)? {
+    let (inode, path, directory) = match walk(place, path, follow, restrictions)? {
         End::File(file) => return reopen(file, flags),
         End::Here(inode, shown) => {
             if exclusive {
@@ -198,7 +237,8 @@ fn create_file(
         .clone()
         .create(name, &NewInode::of(FileKind::Regular, mode))?;
     let path = entry_path(&place.root, dir, name);
-    open_inode(inode, flags - OpenFlags::CREAT, path, Some(dir.id()))
+    let flags = flags - OpenFlags::CREAT - OpenFlags::TRUNC;
+    open_inode(inode, flags, path, Some(dir.id()))
 }
 
 fn open_inode(
@@ -223,7 +263,11 @@ fn open_inode(
         _ => {}
     }
     let file = inode.open(flags, &path)?;
-    Ok(OpenFile::opened_in(file, flags, path, directory))
+    let open = OpenFile::opened_in(file, flags, path, directory);
+    if flags.contains(OpenFlags::TRUNC) && kind == FileKind::Regular {
+        open.notify(mask::MODIFY);
+    }
+    Ok(open)
 }
 
 /// Opens what a magic link leads to: the same pipe or stream, with flags of its own.
@@ -247,8 +291,18 @@ fn open_temporary(
     path: &[u8],
     flags: OpenFlags,
     mode: Mode,
+    restrictions: Restrictions,
 ) -> Result<Arc<OpenFile>> {
-    let found = path::resolve(&place.context(), path, Follow::Always)?;
+    let follow = Follow::Always;
+    let found = match walk(place, path, follow, restrictions)? {
+        End::Here(inode, shown) => Found {
+            inode,
+            entry: None,
+            shown,
+        },
+        End::Entry(entry) => entry.found()?,
+        End::File(_) => return Err(Errno::ENOTDIR),
+    };
     if found.inode.kind() != FileKind::Directory {
         return Err(Errno::ENOTDIR);
     }
@@ -372,16 +426,24 @@ pub fn open_executable(
     only(flags.0, at::SYMLINK_NOFOLLOW | at::EMPTY_PATH)?;
     let found = match Target::find(ctx, dirfd, path, flags.0, follow_unless(flags.0))? {
         Target::Found(found) => found,
-        Target::File(file) => Found {
-            inode: file.inode().ok_or(Errno::EACCES)?,
-            entry: None,
-            shown: Some(file.describe()),
-        },
+        target => {
+            let shown = match &target {
+                Target::File(file) => file.describe(),
+                Target::Open(open) => open.path().to_vec(),
+                Target::Found(_) => Vec::new(),
+            };
+            Found {
+                inode: target.inode().map_err(|_| Errno::EACCES)?,
+                entry: None,
+                shown: Some(shown),
+            }
+        }
     };
     if found.inode.kind() == FileKind::Symlink {
         return Err(Errno::ELOOP);
     }
     let root = ctx.fs().lock().root.clone();
     let path = found.path(&root);
-    exec::open_inode(found.inode, path)
+    let directory = found.entry.as_ref().map(|(directory, _)| directory.id());
+    exec::open_inode(found.inode, path, directory)
 }

@@ -1,6 +1,6 @@
 //! inotify.
 
-use super::{Target, only, open_file};
+use super::{Target, only, usable_file};
 use crate::errno::{Errno, Result};
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::FileKind;
@@ -33,7 +33,10 @@ pub fn inotify_add_watch(ctx: &Ctx, fd: Fd, path: UserCStr, events: Flags) -> Re
     if wanted & !mask::KNOWN != 0 || wanted & mask::KNOWN == 0 {
         return Err(Errno::EINVAL);
     }
-    let file = open_file(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
+    if wanted & mask::MASK_ADD != 0 && wanted & mask::MASK_CREATE != 0 {
+        return Err(Errno::EINVAL);
+    }
     let instance = file.downcast::<Inotify>().ok_or(Errno::EINVAL)?;
     let follow = match events.0 & mask::DONT_FOLLOW {
         0 => Follow::Always,
@@ -50,7 +53,7 @@ pub fn inotify_add_watch(ctx: &Ctx, fd: Fd, path: UserCStr, events: Flags) -> Re
 
 /// `inotify_rm_watch(2)`.
 pub fn inotify_rm_watch(ctx: &Ctx, fd: Fd, watch: i32) -> Result<u64> {
-    let file = open_file(ctx, fd)?;
+    let file = usable_file(ctx, fd)?;
     file.downcast::<Inotify>()
         .ok_or(Errno::EINVAL)?
         .remove_watch(watch)?;

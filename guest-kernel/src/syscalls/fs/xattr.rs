@@ -1,6 +1,6 @@
 //! Extended attributes: there are none.
 
-use super::{Target, open_file};
+use super::{Target, usable_file};
 use crate::errno::{Errno, Result};
 use crate::fs::path::Follow;
 use crate::syscalls::args::{DirFd, Fd, Flags, UserAddr, UserCStr};
@@ -35,7 +35,7 @@ pub fn lgetxattr(ctx: &Ctx, path: UserCStr, name: UserCStr, _: UserAddr, _: usiz
 
 /// `fgetxattr(2)`.
 pub fn fgetxattr(ctx: &Ctx, fd: Fd, name: UserCStr, _: UserAddr, _: usize) -> Result<u64> {
-    open_file(ctx, fd)?;
+    usable_file(ctx, fd)?;
     missing_attribute(ctx, name)
 }
 
@@ -67,7 +67,7 @@ pub fn lsetxattr(
 
 /// `fsetxattr(2)`.
 pub fn fsetxattr(ctx: &Ctx, fd: Fd, _: UserCStr, _: UserAddr, _: usize, _: Flags) -> Result<u64> {
-    open_file(ctx, fd)?;
+    usable_file(ctx, fd)?;
     Err(Errno::EOPNOTSUPP)
 }
 
@@ -85,7 +85,7 @@ pub fn llistxattr(ctx: &Ctx, path: UserCStr, _: UserAddr, _: usize) -> Result<u6
 
 /// `flistxattr(2)`: there are none.
 pub fn flistxattr(ctx: &Ctx, fd: Fd, _: UserAddr, _: usize) -> Result<u64> {
-    open_file(ctx, fd)?;
+    usable_file(ctx, fd)?;
     Ok(0)
 }
 
@@ -103,6 +103,6 @@ pub fn lremovexattr(ctx: &Ctx, path: UserCStr, name: UserCStr) -> Result<u64> {
 
 /// `fremovexattr(2)`.
 pub fn fremovexattr(ctx: &Ctx, fd: Fd, name: UserCStr) -> Result<u64> {
-    open_file(ctx, fd)?;
+    usable_file(ctx, fd)?;
     missing_attribute(ctx, name)
 }

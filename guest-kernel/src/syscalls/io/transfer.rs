@@ -396,6 +396,9 @@ pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
     const SEEK_DATA: u32 = 3;
     const SEEK_HOLE: u32 = 4;
     let open = usable_file(ctx, fd)?;
+    if whence > SEEK_HOLE {
+        return Err(Errno::EINVAL);
+    }
     let file = open.file();
     if !file.seekable() {
         return Err(Errno::ESPIPE);

@@ -44,7 +44,7 @@ struct Target {
 
 impl Target {
     fn of(ctx: &Ctx, fd: Fd) -> Result<Target> {
-        let open = ctx.files().lock().get(fd.0)?;
+        let open = ctx.files().lock().get_usable(fd.0)?;
         Target::of_file(open)
     }
 
@@ -294,7 +294,7 @@ pub fn accept(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>) -> Result<u6
 
 /// accept4(2).
 pub fn accept4(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>, flags: Flags) -> Result<u64> {
-    let open = ctx.files().lock().get(fd.0)?;
+    let open = ctx.files().lock().get_usable(fd.0)?;
     if flags.0 & !SOCKET_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
@@ -320,7 +320,7 @@ pub fn accept4(ctx: &Ctx, fd: Fd, addr: UserAddr, len: UserPtr<u32>, flags: Flag
 
 /// connect(2).
 pub fn connect(ctx: &Ctx, fd: Fd, addr: UserAddr, len: u32) -> Result<u64> {
-    let open = ctx.files().lock().get(fd.0)?;
+    let open = ctx.files().lock().get_usable(fd.0)?;
     // Unlike bind, which looks at the descriptor first.
     let bytes = read_address(ctx, addr, len)?;
     let target = Target::of_file(open)?;
