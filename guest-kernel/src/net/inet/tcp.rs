@@ -59,8 +59,10 @@ struct State {
     local: Option<SocketAddr>,
     role: Role,
     incoming: Buffer,
-    /// The peer will send no more.
+    /// Nothing more will come.
     fin: bool,
+    /// The peer has said so itself: reading ends in the end of the stream, whatever comes later.
+    done: bool,
     shut_read: bool,
     shut_write: bool,
     error: Option<Errno>,
@@ -99,6 +101,7 @@ impl TcpSocket {
                     role: Role::Idle,
                     incoming: Buffer::default(),
                     fin: false,
+                    done: false,
                     shut_read: false,
                     shut_write: false,
                     error: None,
@@ -138,7 +141,8 @@ impl TcpSocket {
                 counters::segments(remote.ip(), 0);
             }
             // A peer that had already finished sending makes it a broken pipe.
-            state.error = Some(if state.fin { Errno::EPIPE } else { error });
+            let waits_for_close = state.done && !state.shut_write;
+            state.error = Some(if waits_for_close { Errno::EPIPE } else { error });
             state.role = Role::Closed;
             state.fin = true;
             state.shut_write = true;
@@ -151,6 +155,7 @@ impl TcpSocket {
         {
             let mut state = self.state.lock();
             state.fin = true;
+            state.done = true;
             if let Role::Connected { remote, .. } = &state.role {
                 counters::segments(remote.ip(), 0);
             }
@@ -163,16 +168,19 @@ impl TcpSocket {
 impl Drop for TcpSocket {
     fn drop(&mut self) {
         let reset_on_close = self.options.lock().reset_on_close();
-        let (role, lease, unread) = {
+        let (role, lease, unread, over) = {
             let mut state = self.state.lock();
             (
                 core::mem::replace(&mut state.role, Role::Closed),
                 state.lease.take(),
                 state.embryo || !state.incoming.is_empty(),
+                // Both sides have finished: there is no connection to reset.
+                state.done && state.shut_write,
             )
         };
         drop(lease);
         match role {
+            Role::Connected { .. } if over => {}
             Role::Connected { peer, .. } => {
                 if let Some(peer) = peer.upgrade() {
                     if unread || reset_on_close {

@@ -385,9 +385,6 @@ impl Socket for UnixSocket {
                 Errno::EOPNOTSUPP
             });
         }
-        if flags.contains(MessageFlags::ERRQUEUE) {
-            return Err(Errno::EAGAIN);
-        }
         match self.kind {
             SocketType::Stream => self.receive_stream(dst, flags),
             _ => self.receive_message(dst, flags),

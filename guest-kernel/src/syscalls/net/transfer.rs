@@ -4,7 +4,7 @@ use super::message::{MsgHdr, read_control, read_header, write_control};
 use super::{Target, address_for, credentials, resolve, write_address};
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, MAX_TRANSFER, Source, UserRange};
-use crate::net::address::{Address, MAX_LEN};
+use crate::net::address::{Address, MAX_LEN, family};
 use crate::net::socket::{Ancillary, MessageFlags, Outgoing, Received};
 use crate::syscalls::args::{Fd, Flags, UserAddr, UserPtr};
 use crate::syscalls::io::read_iovecs;
@@ -109,12 +109,14 @@ fn receive(
 ) -> Result<Received> {
     let socket = &target.socket;
     let mut dst = Destination::user(ctx.space(), ranges);
-    let nonblocking = target.nonblocking() || flags.contains(MessageFlags::DONTWAIT);
+    // Nobody waits for an error to be queued.
+    let errors = flags.contains(MessageFlags::ERRQUEUE) && socket.domain() != family::UNIX;
+    let nonblocking = target.nonblocking() || flags.contains(MessageFlags::DONTWAIT) || errors;
     let deadline = socket.options().lock().receive_deadline();
     let all = flags.contains(MessageFlags::WAITALL)
         && socket.socket_type().is_stream()
         && !flags.contains(MessageFlags::PEEK);
-    if dst.remaining() == 0 && socket.socket_type().is_stream() {
+    if dst.remaining() == 0 && socket.socket_type().is_stream() && !errors {
         return Ok(Received::default());
     }
     let flags = if nonblocking {

@@ -123,6 +123,7 @@ impl TcpSocket {
                 state.local = Some(SocketAddr::new(source_for(remote.ip()), bound.port()));
             }
             state.fin = false;
+            state.done = false;
             state.shut_read = false;
             state.shut_write = false;
             state.role = Role::Connecting { remote };
@@ -147,6 +148,7 @@ impl TcpSocket {
             let mut state = self.state.lock();
             state.error = None;
             state.fin = false;
+            state.done = false;
             state.shut_read = false;
             state.shut_write = false;
             let unread = core::mem::take(&mut state.incoming);

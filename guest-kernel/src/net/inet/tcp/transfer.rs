@@ -30,12 +30,23 @@ impl TcpSocket {
             // for nobody.
             let length = src.remaining();
             if length > 0 {
-                self.reset(Errno::EPIPE);
+                self.reset(Errno::ECONNRESET);
             }
             return Ok(length);
         };
         if src.remaining() == 0 {
             return Ok(0);
+        }
+        let deaf = {
+            let state = peer.state.lock();
+            state.shut_read && state.shut_write
+        };
+        if deaf {
+            // It has finished and wants no more: what comes nevertheless ends the connection.
+            let length = src.remaining();
+            peer.reset(Errno::ECONNRESET);
+            self.reset(Errno::ECONNRESET);
+            return Ok(length);
         }
         let window = self.window(&peer);
         let room = window.saturating_sub(peer.state.lock().incoming.len());
@@ -60,6 +71,9 @@ impl TcpSocket {
             }
             if state.incoming.is_empty() {
                 let idle = matches!(state.role, Role::Idle | Role::Failed);
+                if state.done {
+                    return Ok(Received::default());
+                }
                 return match state.error.take() {
                     Some(error) => Err(error),
                     None if state.fin || state.shut_read => Ok(Received::default()),
