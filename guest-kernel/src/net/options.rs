@@ -439,6 +439,10 @@ pub fn set(socket: &dyn Socket, level: i32, name: i32, value: &[u8]) -> Result<(
     if let Some(done) = multicast::set(socket, kind, level, name, value) {
         return done;
     }
+    if level == level::SOCKET {
+        // Looked at before the name.
+        int(value)?;
+    }
     let mut options = socket.options().lock();
     match (level, name) {
         (level::SOCKET, so::LINGER) => {

@@ -374,9 +374,6 @@ impl Socket for UdpSocket {
     }
 
     fn receive(&self, dst: &mut Destination<'_>, flags: MessageFlags) -> Result<Received> {
-        if flags.contains(MessageFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
-        }
         if flags.contains(MessageFlags::ERRQUEUE) {
             return Err(Errno::EAGAIN);
         }

@@ -98,6 +98,12 @@ fn create(ctx: &Ctx, domain: i32, kind: u32, protocol: i32) -> Result<Arc<dyn So
     let kind = socket_type(domain, kind)?;
     const IPPROTO_TCP: i32 = 6;
     const IPPROTO_UDP: i32 = 17;
+    /// IPPROTO_MAX.
+    const PROTOCOLS: i32 = 263;
+    let inet = [family::INET, family::INET6].map(i32::from);
+    if inet.contains(&domain) && !(0..PROTOCOLS).contains(&protocol) {
+        return Err(Errno::EINVAL);
+    }
     let owner = credentials(ctx);
     Ok(match (u16::try_from(domain).unwrap_or(u16::MAX), kind) {
         (family::UNIX, _) if protocol == 0 || protocol == i32::from(family::UNIX) => {
@@ -112,6 +118,9 @@ fn create(ctx: &Ctx, domain: i32, kind: u32, protocol: i32) -> Result<Arc<dyn So
             0 | IPPROTO_UDP => UdpSocket::new(family, owner),
             _ => return Err(Errno::EPROTONOSUPPORT),
         },
+        (family::INET | family::INET6, SocketType::Raw) if protocol == 0 => {
+            return Err(Errno::EPROTONOSUPPORT);
+        }
         // Raw packets would need a network; the program is told it may not have them.
         (family::INET | family::INET6, SocketType::Raw) => return Err(Errno::EPERM),
         (family::INET | family::INET6, _) => return Err(Errno::ESOCKTNOSUPPORT),
@@ -424,6 +433,11 @@ pub fn getsockopt(
         ctx.read_bytes(value.0, &mut input)?;
     }
     let bytes = options::get(&*socket, level, name, &input)?;
+    // IP tells small numbers in one byte to who has no room for four.
+    let room = match (level, bytes.as_slice()) {
+        (options::level::IP, [_, 0, 0, 0]) if (1..4).contains(&room) => 1,
+        _ => room,
+    };
     let bytes = bytes.get(..room).unwrap_or(&bytes);
     ctx.write_bytes(value.0, bytes)?;
     ctx.write(len, &(bytes.len() as i32))?;

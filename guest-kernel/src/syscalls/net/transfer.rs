@@ -1,7 +1,7 @@
 //! Send and receive calls.
 
 use super::message::{MsgHdr, read_control, read_header, write_control};
-use super::{Target, address_for, credentials, resolve, write_address};
+use super::{Target, address_for, credentials, read_address, resolve, write_address};
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, MAX_TRANSFER, Source, UserRange};
 use crate::net::address::{Address, MAX_LEN, family};
@@ -116,9 +116,6 @@ fn receive(
     let all = flags.contains(MessageFlags::WAITALL)
         && socket.socket_type().is_stream()
         && !flags.contains(MessageFlags::PEEK);
-    if dst.remaining() == 0 && socket.socket_type().is_stream() && !errors {
-        return Ok(Received::default());
-    }
     let flags = if nonblocking {
         flags | MessageFlags::DONTWAIT
     } else {
@@ -170,6 +167,15 @@ fn received_length(received: &Received, flags: MessageFlags) -> u64 {
     }) as u64
 }
 
+/// The destination of a send call; streams read it but make nothing of it.
+fn destination(ctx: &Ctx, target: &Target, addr: UserAddr, len: u32) -> Result<Address> {
+    if target.socket.socket_type().is_stream() {
+        read_address(ctx, addr, len)?;
+        return Ok(Address::Unspecified);
+    }
+    resolve(ctx, address_for(ctx, target, addr, len, false)?)
+}
+
 /// sendto(2).
 pub fn sendto(
     ctx: &Ctx,
@@ -184,10 +190,7 @@ pub fn sendto(
     let target = Target::of(ctx, fd)?;
     let to = match addr.is_null() {
         true => None,
-        false => Some(resolve(
-            ctx,
-            address_for(ctx, &target, addr, addr_len, false)?,
-        )?),
+        false => Some(destination(ctx, &target, addr, addr_len)?),
     };
     let ancillary = Ancillary {
         credentials: Some(credentials(ctx)),
@@ -225,10 +228,7 @@ fn send_message(ctx: &Ctx, target: &Target, header: &MsgHdr, flags: Flags) -> Re
         true => None,
         false => {
             let len = header.name_len.min(MAX_LEN as u32);
-            Some(resolve(
-                ctx,
-                address_for(ctx, target, UserAddr(header.name), len, false)?,
-            )?)
+            Some(destination(ctx, target, UserAddr(header.name), len)?)
         }
     };
     let ranges = buffers(ctx, header)?;
