@@ -129,6 +129,10 @@ pub struct OpenFile {
     position: AtomicU64,
     path: Vec<u8>,
     directory: Option<InodeId>,
+    /// The process that signals about it go to; 0: none.
+    owner: AtomicU32,
+    /// The signal that F_SETSIG chose; 0: SIGIO.
+    signal: AtomicU32,
 }
 
 /// Flags fcntl(F_SETFL) can change.
@@ -162,6 +166,8 @@ impl OpenFile {
             position: AtomicU64::new(0),
             path,
             directory,
+            owner: AtomicU32::new(0),
+            signal: AtomicU32::new(0),
         };
         open.notify(mask::OPEN);
         Arc::new(open)
@@ -187,6 +193,26 @@ impl OpenFile {
         if bytes > 0 {
             self.notify(mask);
         }
+    }
+
+    /// The process that signals about the file go to (F_GETOWN); 0: none.
+    pub fn owner(&self) -> u32 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// Makes a process its owner.
+    pub fn own(&self, pid: u32) {
+        self.owner.store(pid, Ordering::Relaxed);
+    }
+
+    /// The signal of F_SETSIG; 0: SIGIO.
+    pub fn signal(&self) -> u32 {
+        self.signal.load(Ordering::Relaxed)
+    }
+
+    /// F_SETSIG.
+    pub fn set_signal(&self, signal: u32) {
+        self.signal.store(signal, Ordering::Relaxed);
     }
 
     /// Who locks of the open file description belong to.

@@ -4,6 +4,7 @@
 //! at before any event is made.
 
 use crate::errno::{Errno, Result};
+use crate::fs::dnotify;
 use crate::fs::file::File;
 use crate::fs::inode::{DeviceNumber, FileKind, InodeId, Metadata};
 use crate::io::{Destination, Source};
@@ -350,9 +351,9 @@ pub fn fresh_cookie() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Whether there is any watch: if not, events need not be made.
+/// Whether there is any watch, of inotify or F_NOTIFY: if not, events need not be made.
 pub fn active() -> bool {
-    WATCHES.load(Ordering::Relaxed) > 0
+    WATCHES.load(Ordering::Relaxed) > 0 || dnotify::active()
 }
 
 /// Something happened to entry `name` of directory `directory`.
@@ -413,6 +414,9 @@ fn with_kind(mask: u32, is_directory: bool) -> u32 {
 fn notify(events: &[Happened<'_>]) {
     if !active() {
         return;
+    }
+    for happened in events {
+        dnotify::notify(happened.inode, happened.mask);
     }
     let instances: Vec<Arc<Inotify>> = INSTANCES.lock().iter().filter_map(Weak::upgrade).collect();
     for instance in instances {

@@ -9,6 +9,7 @@
 
 pub mod devfs;
 pub mod directory;
+pub mod dnotify;
 pub mod erofs;
 pub mod fd;
 pub mod file;

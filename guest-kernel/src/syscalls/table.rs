@@ -224,7 +224,7 @@ syscalls! {
     [61 260] wait4(pid: i32, status: Out<WaitStatus>, options: Named<WaitOptions>, usage: UserPtr<[u64; 18]>) => task::wait4, Full;
     [62 129] kill(pid: i32, signal: Signal) => signal::kill, Full;
     [63 160] uname(out: Out<Uname>) => misc::uname, Full;
-    [72 25] fcntl(fd: Fd, command: Named<FcntlCommand>, arg: Opaque) => fs::fcntl, Full;
+    [72 25] fcntl(fd: Fd, command: Named<FcntlCommand>, arg: Opaque) => fs::fcntl, Partial("no leases; no F_SETOWN, O_ASYNC sends no signals");
     [73 32] flock(fd: Fd, operation: Named<LockOperation>) => fs::flock, Full;
     [74 82] fsync(fd: Fd) => io::fsync, Full;
     [75 83] fdatasync(fd: Fd) => io::fdatasync, Full;

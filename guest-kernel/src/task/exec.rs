@@ -118,10 +118,10 @@ pub fn build(fs: &Lock<FsContext>, mut program: Program, personality: u32) -> Re
     let mut executable = program.file.clone();
     let mut exe_path = program.path.clone();
     let mut script = program.given.clone();
+    // They stay open until their interpreter has been read, and are closed before it.
+    let mut scripts = Vec::new();
     for depth in 0.. {
         let head = read_head(&executable)?;
-        // A script stays open until its interpreter has been looked at.
-        program.file = executable.clone();
         let Some((interpreter, argument)) = parse_script(&head) else {
             let elf = load::parse(&executable, &head)?;
             if !elf.loadable {
@@ -141,6 +141,7 @@ pub fn build(fs: &Lock<FsContext>, mut program: Program, personality: u32) -> Re
         argv.extend(program.argv.iter().skip(1).cloned());
         program.argv = argv;
         (executable, exe_path) = open(fs, &interpreter)?;
+        scripts.push(core::mem::replace(&mut program.file, executable.clone()));
     }
     Err(Errno::ELOOP)
 }

@@ -154,7 +154,8 @@ pub struct SigInfo {
 const _: () = assert!(size_of::<SigInfo>() == 128);
 
 impl SigInfo {
-    fn new(signal: u32, code: i32) -> SigInfo {
+    /// With a code of its own, and nothing else yet.
+    pub fn new(signal: u32, code: i32) -> SigInfo {
         SigInfo {
             signo: signal as i32,
             errno: 0,

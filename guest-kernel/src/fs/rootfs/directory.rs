@@ -2,6 +2,7 @@
 
 use super::node::{Node, Place};
 use crate::errno::{Errno, Result};
+use crate::fs::dnotify;
 use crate::fs::inode::{DirEntry, FileKind, Inode, Mode, NewInode, RenameMode};
 use crate::fs::inotify::{self, mask};
 use alloc::boxed::Box;
@@ -382,6 +383,9 @@ impl Node {
         let cookie = inotify::fresh_cookie();
         self.notify_entry(mask::MOVED_FROM, cookie, name, node);
         new_dir.notify_entry(mask::MOVED_TO, cookie, new_name, node);
+        if self.id() == new_dir.id() {
+            dnotify::renamed(self.id());
+        }
         if let Some(replaced) = replaced {
             replaced.notify(mask::ATTRIB);
         }

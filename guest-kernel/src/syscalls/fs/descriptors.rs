@@ -2,6 +2,7 @@
 
 use super::{open_file, release};
 use crate::errno::{Errno, Result};
+use crate::fs::dnotify;
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::InodeId;
 use crate::fs::locks::{self, FileLock, Kind, Owner};
@@ -60,10 +61,14 @@ mod command {
     pub const SETLK: i32 = 6;
     pub const SETLKW: i32 = 7;
     pub const GETOWN: i32 = 9;
+    pub const SETSIG: i32 = 10;
+    pub const GETSIG: i32 = 11;
+    pub const GETOWN_EX: i32 = 16;
     pub const OFD_GETLK: i32 = 36;
     pub const OFD_SETLK: i32 = 37;
     pub const OFD_SETLKW: i32 = 38;
     pub const GETLEASE: i32 = 1025;
+    pub const NOTIFY: i32 = 1026;
     pub const DUPFD_CLOEXEC: i32 = 1030;
     pub const SETPIPE_SZ: i32 = 1031;
     pub const GETPIPE_SZ: i32 = 1032;
@@ -77,6 +82,8 @@ mod command {
 /// `fcntl(2)`.
 pub fn fcntl(ctx: &Ctx, fd: Fd, command: i32, arg: u64) -> Result<u64> {
     const FD_CLOEXEC: u64 = 1;
+    /// The last signal.
+    const SIGNALS: u64 = 64;
     const UNLOCKED: u64 = lock_type::UNLOCK as u64;
     let file = open_file(ctx, fd)?;
     if file.flags().contains(OpenFlags::PATH) && !command::ON_PATHS.contains(&command) {
@@ -125,8 +132,25 @@ pub fn fcntl(ctx: &Ctx, fd: Fd, command: i32, arg: u64) -> Result<u64> {
             true,
             command == command::OFD_SETLKW,
         ),
-        // Nobody can own a descriptor's signals: there is no SIGIO.
-        command::GETOWN => Ok(0),
+        // Only F_NOTIFY sends signals: F_SETOWN is refused, and with it O_ASYNC's.
+        command::GETOWN => Ok(file.owner().into()),
+        command::GETOWN_EX => {
+            // F_OWNER_PID and the process, or zeroes.
+            let owner = file.owner();
+            ctx.write(UserPtr::new(arg), &[u32::from(owner != 0), owner])?;
+            Ok(0)
+        }
+        command::GETSIG => Ok(file.signal().into()),
+        command::SETSIG if arg > SIGNALS => Err(Errno::EINVAL),
+        command::SETSIG => {
+            file.set_signal(arg as u32);
+            Ok(0)
+        }
+        command::NOTIFY => {
+            let table = ctx.files().lock().id();
+            dnotify::watch(&file, fd.0, table, ctx.process(), arg)?;
+            Ok(0)
+        }
         command::GETLEASE => Ok(UNLOCKED),
         command::GETPIPE_SZ => pipe(&file).map(|pipe| pipe.capacity() as u64),
         command::SETPIPE_SZ => pipe(&file)?

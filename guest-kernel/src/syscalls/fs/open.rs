@@ -3,6 +3,7 @@
 use super::{Place, Target, at, follow_unless, only};
 use crate::errno::{Errno, Result};
 use crate::fs::directory::PathFile;
+use crate::fs::dnotify;
 use crate::fs::file::{File, OpenFile, OpenFlags};
 use crate::fs::inode::{FileKind, Inode, InodeId, Mode, NewInode};
 use crate::fs::inotify::mask;
@@ -336,6 +337,7 @@ pub fn release(ctx: &Ctx, file: Arc<OpenFile>) {
     if let Some(inode) = file.file().inode() {
         let table = ctx.files().lock().id();
         locks::release_table(inode.id(), table);
+        dnotify::end(&file, table);
     }
 }
 
