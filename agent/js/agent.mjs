@@ -4,8 +4,10 @@
 
 import { Channel } from './channel.mjs';
 import { loadFunction } from './function.mjs';
-import { installProcessId, renewProcessId } from './process-id.mjs';
-import { installRandom, renewRandom } from './random.mjs';
+import { installProcessId } from './process-id.cjs';
+import { installRandom, renewRandom } from './random.cjs';
+import { installThreads } from './threads.cjs';
+import { installTimeOrigin } from './clock.cjs';
 import { inspect } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -61,7 +63,6 @@ function errorReport(error) {
 
 /** What makes this copy of the snapshot different from every other. */
 async function afterRestore(notice) {
-  renewProcessId();
   renewRandom();
   for (const hook of restoreHooks) await hook(notice);
 }
@@ -193,6 +194,8 @@ Object.defineProperty(globalThis, 'sprout', {
 
 installProcessId();
 installRandom();
+installTimeOrigin();
+installThreads();
 await rehearse();
 let handler;
 try {

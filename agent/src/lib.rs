@@ -26,7 +26,13 @@ pub use stream::{
 pub const JS_FILES: &[(&str, &str)] = &[
     ("agent.mjs", include_str!("../js/agent.mjs")),
     ("channel.mjs", include_str!("../js/channel.mjs")),
+    ("clock.cjs", include_str!("../js/clock.cjs")),
+    ("drawn.cjs", include_str!("../js/drawn.cjs")),
+    ("entry.mjs", include_str!("../js/entry.mjs")),
     ("function.mjs", include_str!("../js/function.mjs")),
-    ("process-id.mjs", include_str!("../js/process-id.mjs")),
-    ("random.mjs", include_str!("../js/random.mjs")),
+    ("generation.cjs", include_str!("../js/generation.cjs")),
+    ("process-id.cjs", include_str!("../js/process-id.cjs")),
+    ("random.cjs", include_str!("../js/random.cjs")),
+    ("thread.cjs", include_str!("../js/thread.cjs")),
+    ("threads.cjs", include_str!("../js/threads.cjs")),
 ];

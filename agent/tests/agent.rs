@@ -1,169 +1,10 @@
-//! The JavaScript agent under the host's Node, driven over a socket pair by the Rust side of the
-//! protocol. Needs `node` in PATH.
+//! The JavaScript agent answers requests, and says what is wrong with a function.
 
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod harness;
+
 use std::time::Duration;
 
-use sprout_agent::{
-    ErrorReport, Limits, RequestHead, ResponseDecoder, ResponseEvent, ResponseHead, Restored,
-    encode_request,
-};
-
-struct Agent {
-    process: Child,
-    channel: UnixStream,
-    _directory: tempfile::TempDir,
-}
-
-struct Answer {
-    head: Option<ResponseHead>,
-    body: Vec<u8>,
-    failure: Option<ErrorReport>,
-}
-
-impl Answer {
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("text body")
-    }
-
-    fn status(&self) -> Option<u16> {
-        self.head.as_ref().map(|head| head.status)
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let headers = &self.head.as_ref()?.headers;
-        headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    fn failure(&self) -> &str {
-        &self.failure.as_ref().expect("a failure").message
-    }
-}
-
-fn agent_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("js")
-}
-
-impl Agent {
-    fn start(files: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        for (name, content) in files {
-            std::fs::write(directory.path().join(name), content).expect("function file");
-        }
-        let (channel, theirs) = UnixStream::pair().expect("socket pair");
-        channel
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("timeout");
-        let process = Command::new("node")
-            .arg(agent_directory().join("agent.mjs"))
-            .env("SPROUT_CHANNEL_FD", "0")
-            .env("SPROUT_FUNCTION", directory.path())
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("node starts");
-        Self {
-            process,
-            channel,
-            _directory: directory,
-        }
-    }
-
-    fn function(source: &str) -> Self {
-        Self::start(&[("index.mjs", source)])
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.channel
-            .write_all(bytes)
-            .expect("agent takes the request");
-    }
-
-    fn restore(&mut self, generation: u64) {
-        let notice = Restored {
-            generation,
-            instance_id: format!("{generation:032x}"),
-        };
-        self.send(&notice.encode().expect("notice"));
-    }
-
-    fn request(
-        &mut self,
-        method: &str,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Answer {
-        let head = RequestHead {
-            id: "test".into(),
-            method: method.into(),
-            url: url.into(),
-            headers: headers
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
-        };
-        self.send(&encode_request(&head, body).expect("request"));
-        self.answer()
-    }
-
-    fn get(&mut self, url: &str) -> Answer {
-        self.request("GET", url, &[], b"")
-    }
-
-    fn answer(&mut self) -> Answer {
-        let mut decoder = ResponseDecoder::new(Limits::default());
-        let mut answer = Answer {
-            head: None,
-            body: Vec::new(),
-            failure: None,
-        };
-        let mut piece = vec![0; 1 << 16];
-        loop {
-            while let Some(event) = decoder.next_event().expect("valid response") {
-                match event {
-                    ResponseEvent::Head(head) => answer.head = Some(head),
-                    ResponseEvent::Body(bytes) => answer.body.extend(bytes),
-                    ResponseEvent::Failed(report) => answer.failure = Some(report),
-                    ResponseEvent::End => {}
-                    ResponseEvent::Log(line) => panic!("unexpected log line {line}"),
-                }
-            }
-            if decoder.is_finished() {
-                return answer;
-            }
-            let count = self.channel.read(&mut piece).expect("answer in time");
-            if count == 0 {
-                let mut text = String::new();
-                if let Some(stderr) = &mut self.process.stderr {
-                    stderr.read_to_string(&mut text).expect("stderr");
-                }
-                panic!("the agent closed the channel: {text}");
-            }
-            decoder.push(&piece[..count]);
-        }
-    }
-
-    /// Closes the channel and returns exit status, standard output and standard error.
-    fn finish(self) -> (Option<i32>, String, String) {
-        drop(self.channel);
-        let output = self.process.wait_with_output().expect("agent ends");
-        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        (
-            output.status.code(),
-            text(&output.stdout),
-            text(&output.stderr),
-        )
-    }
-}
+use harness::Agent;
 
 #[test]
 fn answers_requests_in_a_row_and_ends_when_the_host_closes_the_channel() {
@@ -360,6 +201,32 @@ fn finds_the_function_by_exports_main_and_default_names() {
         ),
         ("cjs", &[("index.js", cjs)]),
         ("compiled", &[("index.cjs", compiled)]),
+        (
+            "cjs",
+            &[
+                ("package.json", "\u{feff}{\"main\":\"lib\"}"),
+                ("lib/index.js", cjs),
+                ("index.js", "throw new Error('not this one')"),
+            ],
+        ),
+        (
+            "esm",
+            &[("package.json", r#"{"main":"f"}"#), ("f.mjs", esm)],
+        ),
+        (
+            "esm",
+            &[
+                (
+                    "package.json",
+                    r#"{"exports":[{"browser":"./no.js"},{"node":{"default":"./lib/f.mjs"}}]}"#,
+                ),
+                ("lib/f.mjs", esm),
+            ],
+        ),
+        (
+            "cjs",
+            &[("package.json", r#"{"main":"gone"}"#), ("index.js", cjs)],
+        ),
     ];
     for (expected, files) in cases {
         assert_eq!(
@@ -373,12 +240,24 @@ fn finds_the_function_by_exports_main_and_default_names() {
 #[test]
 fn a_function_that_cannot_be_loaded_ends_the_agent_with_a_clear_error() {
     let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[], "index.mjs or index.js or index.cjs is not in "),
+        (&[], "or index.mts or index.cts is not in "),
         (
             &[("package.json", r#"{"main":"x"}"#)],
             "named by \"main\" in package.json",
         ),
         (&[("package.json", "{")], "package.json is not JSON"),
+        (
+            &[("package.json", "[]")],
+            "package.json holds no JSON object",
+        ),
+        (
+            &[("package.json", r#"{"exports":{"./sub":"./f.mjs"}}"#)],
+            "No \"exports\" main defined",
+        ),
+        (
+            &[("package.json", r#"{"exports":"./f.mjs"}"#)],
+            "named by \"exports\" in package.json",
+        ),
         (
             &[("index.mjs", "export const a = 1;")],
             "has no function as its default export",
@@ -392,58 +271,6 @@ fn a_function_that_cannot_be_loaded_ends_the_agent_with_a_clear_error() {
         assert_eq!(status, Some(1), "{stderr}");
         assert!(stderr.contains(expected), "{stderr}");
     }
-}
-
-/// Draws from every source before and after a restore notice.
-const RANDOM: &str = "
-    import crypto, { randomUUID, randomInt } from 'node:crypto';
-    import vm from 'node:vm';
-    crypto.randomUUID(); randomInt(5); Math.random();
-    const draw = () => ({
-      uuid: randomUUID(), webUuid: globalThis.crypto.randomUUID(), integer: randomInt(2 ** 47),
-      math: Math.random(), context: vm.runInNewContext('Math.random()'),
-      bytes: crypto.randomBytes(8).toString('hex'),
-    });
-    const same = [Math.random.name, Math.random.length, crypto.randomUUID.name, randomInt.length,
-                  Object.keys(Math).length, 'prototype' in Math.random];
-    const restored = [];
-    sprout.afterRestore((notice) => { restored.push(notice.generation) });
-    sprout.afterRestore(async () => { await null; restored.push('second') });
-    export default () => Response.json({ draw: draw(), same, restored, now: Date.now() });
-";
-
-#[test]
-fn restore_hooks_run_once_before_the_request_and_shapes_stay() {
-    let mut agent = Agent::function(RANDOM);
-    let text = agent.get("http://localhost/").text().to_owned();
-    assert!(
-        text.contains(r#""same":["random",0,"randomUUID",3,0,false],"restored":[]"#),
-        "{text}"
-    );
-    agent.restore(7);
-    let text = agent.get("http://localhost/").text().to_owned();
-    assert!(text.contains(r#""restored":[7,"second"]"#), "{text}");
-    let text = agent.get("http://localhost/").text().to_owned();
-    assert!(text.contains(r#""restored":[7,"second"]"#), "{text}");
-}
-
-#[test]
-fn the_process_id_is_right_before_and_after_a_restore() {
-    let mut agent = Agent::function("export default () => new Response(String(process.pid));");
-    let expected = agent.process.id().to_string();
-    assert_eq!(agent.get("http://localhost/").text(), expected);
-    agent.restore(1);
-    assert_eq!(agent.get("http://localhost/").text(), expected);
-}
-
-#[test]
-fn a_failing_restore_hook_fails_the_request() {
-    let mut agent = Agent::function(
-        "sprout.afterRestore(() => { throw new Error('no reconnect') });
-         export default () => new Response('x');",
-    );
-    agent.restore(1);
-    assert_eq!(agent.get("http://localhost/").failure(), "no reconnect");
 }
 
 #[test]
