@@ -5,7 +5,7 @@
 import { Channel } from './channel.mjs';
 import { loadFunction } from './function.mjs';
 import { installProcessId } from './process-id.cjs';
-import { installRandom, renewRandom } from './random.cjs';
+import { installRandom, prepareRandom, renewRandom } from './random.cjs';
 import { installThreads } from './threads.cjs';
 import { installTimeOrigin } from './clock.cjs';
 import { inspect } from 'node:util';
@@ -27,6 +27,8 @@ delete environment.SPROUT_CHANNEL;
 delete environment.MALLOC_TOP_PAD_;
 
 const restoreHooks = [];
+/** A restored machine is thrown away after its request: only a warm-up leads to a snapshot. */
+let isRestored = false;
 /** Fails the request in progress; null between requests. */
 let failCurrent = null;
 
@@ -63,6 +65,7 @@ function errorReport(error) {
 
 /** What makes this copy of the snapshot different from every other. */
 async function afterRestore(notice) {
+  isRestored = true;
   renewRandom();
   for (const hook of restoreHooks) await hook(notice);
 }
@@ -136,8 +139,7 @@ function nextTurn(handler) {
   if (request === null) process.exit(0);
   const run = () => serve(channel, handler, request).then(idle, fatal);
   const idle = () => {
-    // A restored machine is thrown away after its request: only a warm-up leads to a snapshot.
-    if (request.restored === null) settleHeap();
+    if (!isRestored) prepareForSnapshot();
     setImmediate(nextTurn, handler);
   };
   // Timers count from when the loop last looked at the clock: give it one turn to look again.
@@ -158,6 +160,12 @@ setFlagsFromString('--no-expose-gc');
 function settleHeap() {
   collectGarbage({ type: 'minor' });
   collectGarbage({ type: 'minor' });
+}
+
+/** The guest may be snapshotted as soon as it waits for the next request. */
+function prepareForSnapshot() {
+  prepareRandom();
+  settleHeap();
 }
 
 /**
@@ -213,5 +221,5 @@ process.on('beforeExit', () => {
   failCurrent?.(new Error('the function never answers: its promise cannot settle any more'));
 });
 
-settleHeap();
+prepareForSnapshot();
 setImmediate(nextTurn, handler);

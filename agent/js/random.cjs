@@ -7,8 +7,8 @@
 // of node:vm made after a restore get a seed of their instance; those made before keep their state.
 // These are renewed at first use after a restore, so a function that draws nothing pays nothing.
 //
-// A fourth is out of Node's hands: bytes that a package drew ahead (drawn.cjs). They are filled anew
-// at the restore.
+// A fourth is out of Node's hands: bytes that a package drew ahead (drawn.cjs). They, and copies of
+// them, are filled anew at the restore.
 
 'use strict';
 
@@ -16,7 +16,7 @@ const crypto = require('node:crypto');
 const { syncBuiltinESMExports } = require('node:module');
 const { setFlagsFromString } = require('node:v8');
 const vm = require('node:vm');
-const { refill, remember } = require('./drawn.cjs');
+const { refill, remember, rememberCopies } = require('./drawn.cjs');
 const { advance, generation, waitForThreads } = require('./generation.cjs');
 
 /** What is drawn here is not to be remembered. */
@@ -219,4 +219,9 @@ function renewRandom() {
   waitForThreads(THREADS_MS);
 }
 
-module.exports = { installRandom, renewRandom };
+/** Called before the guest may be snapshotted. */
+function prepareRandom() {
+  rememberCopies();
+}
+
+module.exports = { installRandom, prepareRandom, renewRandom };

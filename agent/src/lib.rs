@@ -27,6 +27,7 @@ pub const JS_FILES: &[(&str, &str)] = &[
     ("agent.mjs", include_str!("../js/agent.mjs")),
     ("channel.mjs", include_str!("../js/channel.mjs")),
     ("clock.cjs", include_str!("../js/clock.cjs")),
+    ("copies.cjs", include_str!("../js/copies.cjs")),
     ("drawn.cjs", include_str!("../js/drawn.cjs")),
     ("entry.mjs", include_str!("../js/entry.mjs")),
     ("function.mjs", include_str!("../js/function.mjs")),
