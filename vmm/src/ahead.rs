@@ -4,7 +4,7 @@
 //! do with it. A guest that needs much memory tells which it is going to use next, and a thread
 //! touches that meanwhile, if the host has a processor for it.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -15,27 +15,33 @@ use crate::mapping::Mapping;
 /// A part of the mapping: offset and length, whole large pages.
 type Part = (usize, usize);
 
+/// Most parts that wait for the thread, whatever the guest asks for.
+const MOST_WAITING: usize = 64;
+
 /// The thread that does it, from the first time it is asked.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     /// `None` if there can't be one.
-    parts: OnceLock<Option<Sender<Part>>>,
+    parts: OnceLock<Option<SyncSender<Part>>>,
 }
 
 impl Ahead {
     /// Whether somebody will have `part` of `ram` ready soon. Nothing but time depends on it.
     pub(crate) fn populate(&self, ram: &Arc<Mapping>, part: Part) -> bool {
         let parts = self.parts.get_or_init(|| start(ram.clone()));
-        parts.as_ref().is_some_and(|parts| parts.send(part).is_ok())
+        // What does not fit the guest touches itself.
+        parts.as_ref().is_some_and(|parts| {
+            !matches!(parts.try_send(part), Err(TrySendError::Disconnected(_)))
+        })
     }
 }
 
-fn start(ram: Arc<Mapping>) -> Option<Sender<Part>> {
+fn start(ram: Arc<Mapping>) -> Option<SyncSender<Part>> {
     // With one processor it would only take the guest's time.
     if thread::available_parallelism().is_ok_and(|count| count.get() == 1) {
         return None;
     }
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(MOST_WAITING);
     let work = move || work(&ram, &receiver);
     let thread = thread::Builder::new().name("ahead".into()).spawn(work);
     thread.is_ok().then_some(sender)

@@ -97,6 +97,12 @@ pub enum DoorbellError {
     /// The address is not aligned.
     #[error("the guest rang the doorbell with the misaligned request address {0:#x}")]
     Alignment(u64),
+    /// Memory could not be replaced: there may be a hole where it was.
+    #[error(
+        "the host could not replace guest memory ({0}): out of memory, or of mappings \
+         (vm.max_map_count)?"
+    )]
+    Remap(io::Error),
     /// The host has no random numbers.
     #[error("the host's random number generator failed: {0}")]
     Entropy(getrandom::Error),
@@ -217,19 +223,25 @@ impl<'a> Call<'a> {
                 backend.stopped();
                 Ok(0)
             }
-            number::GIVE_BACK => self.large_pages().and_then(|ranges| {
-                let mut ranges = ranges.into_iter();
-                ranges.try_for_each(|[gpa, len]| memory.discard(gpa, len))?;
-                Ok(0)
-            }),
-            number::POPULATE => self.large_pages().and_then(|ranges| {
-                for [gpa, len] in ranges {
-                    if !memory.populate(gpa, len)? {
-                        return Err(errno(libc::EOPNOTSUPP));
-                    }
+            number::GIVE_BACK => match self.large_pages() {
+                Ok(ranges) => {
+                    let mut ranges = ranges.into_iter();
+                    let done = ranges.try_for_each(|[gpa, len]| memory.discard(gpa, len));
+                    done.map_err(DoorbellError::Remap)?;
+                    Ok(0)
                 }
-                Ok(0)
-            }),
+                Err(error) => Err(error),
+            },
+            number::POPULATE => match self.large_pages() {
+                Ok(ranges) => {
+                    let mut all = true;
+                    for [gpa, len] in ranges {
+                        all &= memory.populate(gpa, len).map_err(DoorbellError::Remap)?;
+                    }
+                    all.then_some(0).ok_or_else(|| errno(libc::EOPNOTSUPP))
+                }
+                Err(error) => Err(error),
+            },
             _ => Err(errno(libc::ENOSYS)),
         };
         complete(memory, self.gpa, encode(result))?;

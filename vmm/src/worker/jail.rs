@@ -15,6 +15,14 @@ use seccompiler::{
 const KVM_IOCTL: u64 = 0xae << 8;
 const IOCTL_TYPE_MASK: u64 = 0xff << 8;
 
+/// Flags of `openat` that open a file to write or change what lies there: even O_RDONLY with O_TRUNC
+/// empties a file. Of O_TMPFILE the bit that is its own; O_DIRECTORY is the other one.
+const CHANGING: i32 = libc::O_ACCMODE
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | (libc::O_TMPFILE & !libc::O_DIRECTORY);
+
 /// System calls allowed with any arguments, and what the worker does with them.
 const ALLOWED: &[(i64, &str)] = &[
     (libc::SYS_read, "the gateway's messages, snapshot files"),
@@ -99,7 +107,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value)?;
         Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(vec![condition])?])
     };
-    let (executable, access) = (libc::PROT_EXEC as u64, libc::O_ACCMODE as u64);
+    let (executable, changing) = (libc::PROT_EXEC as u64, CHANGING as u64);
     let (thread, own) = (libc::CLONE_THREAD as u64, u64::from(std::process::id()));
     rules.insert(libc::SYS_clone, only(0, thread, thread)?);
     rules.insert(libc::SYS_tgkill, only(0, u32::MAX.into(), own)?);
@@ -110,7 +118,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(libc::SYS_ioctl, only(1, IOCTL_TYPE_MASK, KVM_IOCTL)?);
     rules.insert(libc::SYS_mmap, only(2, executable, 0)?);
     rules.insert(libc::SYS_mprotect, only(2, executable, 0)?);
-    rules.insert(libc::SYS_openat, only(2, access, libc::O_RDONLY as u64)?);
+    rules.insert(libc::SYS_openat, only(2, changing, 0)?);
     SeccompFilter::new(
         rules,
         SeccompAction::KillProcess,
@@ -173,6 +181,19 @@ mod tests {
     fn anything_else_ends_the_process() {
         let killed = (0, libc::SIGSYS);
         assert_eq!(fate(|| open(c"/dev/null", libc::O_RDWR)), killed);
+        assert_eq!(fate(|| open(c"/dev/null", libc::O_WRONLY)), killed);
+        assert_eq!(fate(|| open(c"/dev/null", libc::O_TRUNC)), killed);
+        assert_eq!(fate(|| open(c"/dev/null", libc::O_CREAT)), killed);
+        assert_eq!(fate(|| open(c"/dev/null", libc::O_APPEND)), killed);
+        assert_eq!(fate(|| open(c"/tmp", libc::O_TMPFILE)), killed);
+        // SAFETY: the paths are NUL-terminated; the filter ends the process first.
+        unsafe {
+            assert_eq!(fate(|| libc::creat(c"/dev/null".as_ptr(), 0)), killed);
+            let old = || libc::syscall(libc::SYS_open, c"/dev/null".as_ptr(), libc::O_RDONLY);
+            assert_eq!(fate(old), killed);
+            let how = || libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, 0, 0, 0);
+            assert_eq!(fate(how), killed);
+        }
         // SAFETY: none of these calls gets to do anything: the filter ends the process first.
         unsafe {
             assert_eq!(fate(|| libc::ioctl(0, libc::TIOCSTI as _)), killed);
