@@ -87,9 +87,14 @@ impl Nursery {
         let (ours, theirs) = StdUnixStream::pair()?;
         let socket = theirs.as_raw_fd();
         let parent = std::process::id();
+        let kept = nursery::ENVIRONMENT
+            .iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
         let mut command = Command::new(program);
         command
             .args(arguments)
+            .env_clear()
+            .envs(kept)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         // SAFETY: between fork and exec the closure makes only async-signal-safe calls and
@@ -99,10 +104,7 @@ impl Nursery {
             command.pre_exec(move || {
                 nursery::end_with(parent)?;
                 // `reserve_nursery_fd` keeps the two numbers apart; dup2 clears close-on-exec.
-                if libc::dup2(socket, NURSERY_FD) == -1 {
-                    return Err(io::Error::last_os_error());
-                }
-                Ok(())
+                nursery::shed(socket)
             });
         }
         let process = command.spawn()?;

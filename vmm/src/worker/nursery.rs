@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use vmm_sys_util::sock_ctrl_msg::ScmSocket;
@@ -92,6 +92,54 @@ fn fork_sibling() -> io::Result<i32> {
     match i32::try_from(pid) {
         Ok(pid) if pid >= 0 => Ok(pid),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Names of the environment that the nursery and its workers keep: what is to be said in the log.
+pub const ENVIRONMENT: &[&str] = &["SPROUT_LOG", "RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
+
+/// Gives up what a process has from the one that started it and the nursery does not need, so that a
+/// guest that takes over a worker finds nothing of it: descriptors other than the standard ones and
+/// `socket`, which becomes [`NURSERY_FD`]; the terminal; handlers, masks and ignored signals; the
+/// directory. Makes only system calls that a child may make between fork and exec; what `exec` is
+/// given besides, the environment first of all, is the caller's.
+pub fn shed(socket: RawFd) -> io::Result<()> {
+    const AFTER: libc::c_uint = NURSERY_FD as libc::c_uint + 1;
+    const SIGNALS: libc::c_int = 64;
+    /// The kernel's `struct sigaction`: SIG_DFL, no flags, no restorer, nothing masked.
+    const DEFAULT: [u64; 4] = [0; 4];
+    let check = |result| match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    };
+    // SAFETY: these calls touch no memory but what they are given: the path, the set, the action; the
+    // descriptors are closed by `exec` only, as the standard library has its own until then. Signals
+    // that can't be set to their default have no other.
+    unsafe {
+        check(libc::dup2(socket, NURSERY_FD))?;
+        let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+        check(libc::close_range(AFTER, libc::c_uint::MAX, flags))?;
+        check(libc::chdir(c"/".as_ptr()))?;
+        libc::umask(0o077);
+        // What a terminal sends its foreground is the gateway's to answer.
+        check(libc::setsid())?;
+        for signal in 1..=SIGNALS {
+            // Not by the C library, which keeps two from us that may be ignored all the same.
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &DEFAULT,
+                0,
+                size_of::<u64>(),
+            );
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        check(libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &none,
+            std::ptr::null_mut(),
+        ))
     }
 }
 
