@@ -127,6 +127,11 @@ impl<'a> Destination<'a> {
         self.total - self.done
     }
 
+    /// Lets no more than `bytes` further bytes be put.
+    pub fn limit(&mut self, bytes: usize) {
+        self.total = self.total.min(self.done.saturating_add(bytes));
+    }
+
     /// Bytes put so far.
     pub fn done(&self) -> usize {
         self.done

@@ -8,6 +8,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::inode::{FileKind, Inode, InodeId, Metadata};
 use crate::fs::inotify::{self, mask};
 use crate::fs::locks;
+use crate::fs::owner::Owner;
 use crate::io::{Destination, Source};
 use crate::mm::{AddressSpace, FileMapping};
 use crate::sync::{Lock, LockGuard, Rank};
@@ -67,6 +68,11 @@ pub trait File: Send + Sync {
     /// Whether the file has offsets (regular files, directories); others answer ESPIPE to lseek.
     fn seekable(&self) -> bool {
         false
+    }
+
+    /// Who signals about it go to, for files that send some of their own accord.
+    fn owner(&self) -> Option<&Owner> {
+        None
     }
 
     /// What is ready now.

@@ -18,6 +18,7 @@ pub mod inode;
 pub mod inotify;
 pub mod locks;
 pub mod mount;
+pub mod owner;
 pub mod path;
 pub mod procfs;
 pub mod rootfs;

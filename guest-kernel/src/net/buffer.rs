@@ -145,8 +145,23 @@ impl Buffer {
         self.segments.push_front(segment);
     }
 
+    /// Drops up to `count` bytes at the front.
+    pub fn skip(&mut self, count: usize) {
+        let mut left = count;
+        while let Some(segment) = self.segments.front_mut() {
+            let n = left.min(segment.unread().len());
+            segment.start += n;
+            self.bytes -= n;
+            left -= n;
+            if !segment.unread().is_empty() {
+                break;
+            }
+            self.segments.pop_front();
+        }
+    }
+
     /// Copies of the bytes at the front, at most `max`, stopping where a stream read would.
-    fn peek(&self, max: usize) -> (Vec<u8>, Ancillary) {
+    pub fn peek(&self, max: usize) -> (Vec<u8>, Ancillary) {
         let mut bytes = Vec::new();
         let mut ancillary = Ancillary::default();
         for (index, segment) in self.segments.iter().enumerate() {

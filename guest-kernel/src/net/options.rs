@@ -33,6 +33,7 @@ mod so {
     pub const BROADCAST: i32 = 6;
     pub const SNDBUF: i32 = 7;
     pub const RCVBUF: i32 = 8;
+    pub const OOBINLINE: i32 = 10;
     pub const LINGER: i32 = 13;
     pub const REUSEPORT: i32 = 15;
     pub const PASSCRED: i32 = 16;
@@ -145,8 +146,8 @@ static KNOWN: &[Known] = &[
     ),
     row(level::SOCKET, so::SNDBUF, TCP, 16_384, Size(4608)),
     row(level::SOCKET, so::RCVBUF, TCP, 131_072, Size(2304)),
-    row(level::SOCKET, 9, ANY, 0, Bool),     // KEEPALIVE
-    row(level::SOCKET, 10, ANY, 0, Bool),    // OOBINLINE
+    row(level::SOCKET, 9, ANY, 0, Bool), // KEEPALIVE
+    row(level::SOCKET, so::OOBINLINE, ANY, 0, Bool),
     row(level::SOCKET, 11, ANY, 0, Bool),    // NO_CHECK
     row(level::SOCKET, 12, ANY, 0, ANY_INT), // PRIORITY
     row(level::SOCKET, so::REUSEPORT, ANY, 0, Bool),
@@ -288,6 +289,11 @@ impl Options {
     /// SO_BROADCAST.
     pub fn broadcast(&self) -> bool {
         self.flag(so::BROADCAST)
+    }
+
+    /// SO_OOBINLINE.
+    pub fn urgent_inline(&self) -> bool {
+        self.flag(so::OOBINLINE)
     }
 
     /// SO_PASSCRED.

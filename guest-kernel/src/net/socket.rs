@@ -3,6 +3,7 @@
 use crate::errno::{Errno, Result};
 use crate::fs::file::{File, OpenFile};
 use crate::fs::inode::{DeviceNumber, FileKind, InodeId, Metadata};
+use crate::fs::owner::Owner;
 use crate::io::{Destination, Source};
 use crate::ipc::anon;
 use crate::mm::AddressSpace;
@@ -115,6 +116,8 @@ pub struct Received {
     pub from: Option<Address>,
     /// What came beside.
     pub ancillary: Ancillary,
+    /// It was urgent data.
+    pub urgent: bool,
 }
 
 /// A socket. As with [`File`], nothing blocks: EAGAIN means wait on [`Socket::queue`].
@@ -205,6 +208,16 @@ pub trait Socket: Send + Sync {
     /// Bytes that can be read (FIONREAD), and that are sent but not received (SIOCOUTQ).
     fn queued(&self) -> (usize, usize);
 
+    /// SIOCATMARK: whether what is read next is, or was, urgent.
+    fn at_mark(&self) -> Result<bool> {
+        Err(Errno::ENOTTY)
+    }
+
+    /// Who is told of urgent data, of kinds that have it.
+    fn owner(&self) -> Option<&Owner> {
+        None
+    }
+
     /// For what only one kind has.
     fn as_any(&self) -> &dyn Any;
 }
@@ -249,6 +262,10 @@ impl File for SocketFile {
             .send(src, &mut Outgoing::default(), MessageFlags::empty())
     }
 
+    fn owner(&self) -> Option<&Owner> {
+        self.socket.owner()
+    }
+
     fn poll(&self) -> PollEvents {
         self.socket.poll()
     }
@@ -264,7 +281,22 @@ impl File for SocketFile {
     fn ioctl(&self, space: &AddressSpace, command: u32, arg: u64) -> Result<u64> {
         /// How many bytes are sent but not received.
         const SIOCOUTQ: u32 = 0x5411;
+        const FIOSETOWN: u32 = 0x8901;
+        const SIOCSPGRP: u32 = 0x8902;
+        const FIOGETOWN: u32 = 0x8903;
+        const SIOCGPGRP: u32 = 0x8904;
+        const SIOCATMARK: u32 = 0x8905;
         match command {
+            FIOSETOWN | SIOCSPGRP => {
+                let who: i32 = space.read_obj(arg)?;
+                let owner = self.socket.owner().ok_or(Errno::EINVAL)?;
+                owner.set_signed(who).map(|()| 0)
+            }
+            FIOGETOWN | SIOCGPGRP => {
+                let who = self.socket.owner().map_or(0, Owner::get_signed);
+                space.write_obj(arg, &who).map(|()| 0)
+            }
+            SIOCATMARK => anon::put_int(space, arg, self.socket.at_mark()?.into()),
             anon::FIONREAD if self.socket.listening() => Err(Errno::EINVAL),
             anon::FIONREAD => anon::put_int(space, arg, self.socket.queued().0),
             SIOCOUTQ => anon::put_int(space, arg, self.socket.queued().1),

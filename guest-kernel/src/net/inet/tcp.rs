@@ -6,8 +6,10 @@
 
 mod connect;
 mod transfer;
+mod urgent;
 
 use crate::errno::{Errno, Result};
+use crate::fs::owner::Owner;
 use crate::io::{Destination, Source};
 use crate::net::address::Address;
 use crate::net::buffer::Buffer;
@@ -25,6 +27,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
 use core::net::SocketAddr;
+use urgent::Mark;
 
 static PORTS: Ports<TcpSocket> = Ports::new();
 
@@ -59,6 +62,9 @@ struct State {
     local: Option<SocketAddr>,
     role: Role,
     incoming: Buffer,
+    /// The place in the stream of the byte that comes next.
+    end: u64,
+    mark: Option<Mark>,
     /// Nothing more will come.
     fin: bool,
     /// The peer has said so itself: reading ends in the end of the stream, whatever comes later.
@@ -77,6 +83,7 @@ pub struct TcpSocket {
     domain: u16,
     options: Lock<Options>,
     queue: WaitQueue,
+    owner: Owner,
     state: Lock<State>,
 }
 
@@ -93,6 +100,7 @@ impl TcpSocket {
             domain,
             options: Lock::new(Rank::Options, options),
             queue: WaitQueue::new(),
+            owner: Owner::default(),
             state: Lock::new(
                 Rank::File,
                 State {
@@ -100,6 +108,8 @@ impl TcpSocket {
                     local: None,
                     role: Role::Idle,
                     incoming: Buffer::default(),
+                    end: 0,
+                    mark: None,
                     fin: false,
                     done: false,
                     shut_read: false,
@@ -220,8 +230,12 @@ impl Socket for TcpSocket {
 
     fn poll(&self) -> PollEvents {
         let writable = self.peer().is_none_or(|peer| self.can_send_to(&peer));
+        let inline = self.inline();
         let state = self.state.lock();
         let mut events = PollEvents::empty();
+        if state.has_urgent() {
+            events |= PollEvents::PRI;
+        }
         if state.error.is_some() {
             events |= PollEvents::ERR;
         }
@@ -243,7 +257,7 @@ impl Socket for TcpSocket {
         if no_more {
             events |= READABLE | PollEvents::RDHUP;
         }
-        if !state.incoming.is_empty() {
+        if state.has_data(inline) {
             events |= READABLE;
         }
         if writable || state.shut_write {
@@ -293,20 +307,17 @@ impl Socket for TcpSocket {
         _message: &mut Outgoing,
         flags: MessageFlags,
     ) -> Result<usize> {
-        if flags.contains(MessageFlags::OOB) {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        self.send_bytes(src)
+        self.send_bytes(src, flags.contains(MessageFlags::OOB))
     }
 
     fn receive(&self, dst: &mut Destination<'_>, flags: MessageFlags) -> Result<Received> {
         if flags.contains(MessageFlags::OOB) {
-            return Err(Errno::EINVAL);
+            return self.receive_urgent(dst, flags);
         }
         if flags.contains(MessageFlags::ERRQUEUE) {
             return Err(Errno::EAGAIN);
         }
-        self.receive_bytes(dst, flags.contains(MessageFlags::PEEK))
+        self.receive_bytes(dst, flags)
     }
 
     fn entry(&self) -> &Entry {
@@ -346,7 +357,16 @@ impl Socket for TcpSocket {
     }
 
     fn queued(&self) -> (usize, usize) {
-        (self.state.lock().incoming.len(), 0)
+        let inline = self.inline();
+        (self.state.lock().readable(inline), 0)
+    }
+
+    fn at_mark(&self) -> Result<bool> {
+        Ok(self.is_at_mark())
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        Some(&self.owner)
     }
 
     fn as_any(&self) -> &dyn Any {

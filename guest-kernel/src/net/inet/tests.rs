@@ -474,3 +474,46 @@ fn a_group_that_nobody_chose_an_interface_for_is_on_the_loopback() {
     send_to(&*sender, b"gone", at("224.0.0.251:7797")).unwrap();
     assert_eq!(errno(receive(&*member, 99)), Errno::EAGAIN);
 }
+
+#[test]
+fn reads_stop_at_urgent_data_and_step_over_it() {
+    let (client, server) = connected();
+    let urgent = |bytes: &[u8]| {
+        let mut src = Source::kernel(bytes);
+        client.send(&mut src, &mut Outgoing::default(), MessageFlags::OOB)
+    };
+    let take = |flags| {
+        let mut byte = [0];
+        let flags = MessageFlags::OOB | flags;
+        let received = server.receive(&mut Destination::kernel(&mut byte), flags);
+        received.map(|received| (byte[0], received.urgent))
+    };
+    assert_eq!(errno(take(NONE)), Errno::EINVAL);
+    urgent(b"abX").unwrap();
+    send(&*client, b"cd").unwrap();
+    assert_eq!(server.queued().0, 2);
+    assert_eq!(take(MessageFlags::PEEK).unwrap(), (b'X', true));
+    assert_eq!(receive(&*server, 9).unwrap(), b"ab");
+    assert_eq!(server.at_mark(), Ok(true));
+    assert!(server.poll().contains(PollEvents::PRI | PollEvents::IN));
+    assert_eq!(take(NONE).unwrap(), (b'X', true));
+    assert_eq!(errno(take(NONE)), Errno::EINVAL);
+    assert!(!server.poll().contains(PollEvents::PRI));
+    assert_eq!(receive(&*server, 9).unwrap(), b"cd");
+    assert_eq!(server.at_mark(), Ok(false));
+    // Before its place was read, another makes it one of the stream; afterwards it is lost.
+    urgent(b"aX").unwrap();
+    urgent(b"bY").unwrap();
+    assert_eq!(receive(&*server, 9).unwrap(), b"aXb");
+    urgent(b"cZ").unwrap();
+    assert_eq!(receive(&*server, 9).unwrap(), b"c");
+    assert!(!server.poll().contains(PollEvents::IN));
+    assert_eq!(errno(receive(&*server, 9)), Errno::EAGAIN);
+    assert_eq!(errno(take(NONE)), Errno::EINVAL);
+    // In the stream, it only ends reads before it.
+    set(&*server, level::SOCKET, 10);
+    urgent(b"aX").unwrap();
+    assert_eq!(errno(take(NONE)), Errno::EINVAL);
+    assert_eq!(receive(&*server, 9).unwrap(), b"a");
+    assert_eq!(receive(&*server, 9).unwrap(), b"X");
+}

@@ -442,6 +442,10 @@ impl Socket for UnixSocket {
         (incoming, outgoing)
     }
 
+    fn at_mark(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

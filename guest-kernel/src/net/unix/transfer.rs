@@ -228,6 +228,7 @@ impl UnixSocket {
         let put = dst.put(segment.unread());
         let received = |ancillary, bytes| Received {
             bytes,
+            urgent: false,
             length,
             from: segment.from.clone(),
             ancillary: self.received(ancillary),

@@ -6,6 +6,7 @@ use crate::fs::dnotify;
 use crate::fs::file::{OpenFile, OpenFlags};
 use crate::fs::inode::InodeId;
 use crate::fs::locks::{self, FileLock, Kind, Owner};
+use crate::fs::owner::OwnerKind;
 use crate::fs::rootfs::RegularFile;
 use crate::ipc::pipe::PipeEnd;
 use crate::syscalls::args::{Fd, UserPtr};
@@ -60,9 +61,11 @@ mod command {
     pub const GETLK: i32 = 5;
     pub const SETLK: i32 = 6;
     pub const SETLKW: i32 = 7;
+    pub const SETOWN: i32 = 8;
     pub const GETOWN: i32 = 9;
     pub const SETSIG: i32 = 10;
     pub const GETSIG: i32 = 11;
+    pub const SETOWN_EX: i32 = 15;
     pub const GETOWN_EX: i32 = 16;
     pub const OFD_GETLK: i32 = 36;
     pub const OFD_SETLK: i32 = 37;
@@ -132,12 +135,29 @@ pub fn fcntl(ctx: &Ctx, fd: Fd, command: i32, arg: u64) -> Result<u64> {
             true,
             command == command::OFD_SETLKW,
         ),
-        // Only F_NOTIFY sends signals: F_SETOWN is refused, and with it O_ASYNC's.
-        command::GETOWN => Ok(file.owner().into()),
+        // Only F_NOTIFY and urgent data send signals: F_SETOWN is refused where there is neither, and
+        // with it O_ASYNC's.
+        command::SETOWN => {
+            let owner = file.file().owner().ok_or(Errno::EINVAL)?;
+            owner.set_signed(arg as i32).map(|()| 0)
+        }
+        command::SETOWN_EX => {
+            let owner = file.file().owner().ok_or(Errno::EINVAL)?;
+            let [kind, id]: [i32; 2] = ctx.read(UserPtr::new(arg))?;
+            owner.set(OwnerKind::from_raw(kind)?, id).map(|()| 0)
+        }
+        command::GETOWN => Ok(match file.file().owner() {
+            // A group is a negative number.
+            Some(owner) => i64::from(owner.get_signed()) as u64,
+            None => file.owner().into(),
+        }),
         command::GETOWN_EX => {
-            // F_OWNER_PID and the process, or zeroes.
-            let owner = file.owner();
-            ctx.write(UserPtr::new(arg), &[u32::from(owner != 0), owner])?;
+            let (kind, id) = match file.file().owner() {
+                Some(owner) => owner.get(),
+                None if file.owner() == 0 => (OwnerKind::Thread, 0),
+                None => (OwnerKind::Process, file.owner()),
+            };
+            ctx.write(UserPtr::new(arg), &[kind as u32, id])?;
             Ok(0)
         }
         command::GETSIG => Ok(file.signal().into()),

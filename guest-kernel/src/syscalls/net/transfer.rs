@@ -125,6 +125,10 @@ fn receive(
     loop {
         let queue = Some(socket.queue());
         let result = ctx.retry(queue, PollEvents::IN, nonblocking, deadline, || {
+            // What was received so far ends before urgent data.
+            if total.is_some() && socket.at_mark() == Ok(true) {
+                return Ok(Received::default());
+            }
             socket.receive(&mut dst, flags)
         });
         let got = match (result, total.take()) {
@@ -284,6 +288,9 @@ fn receive_message(
     header.flags = (flags & MessageFlags::CMSG_CLOEXEC).bits();
     if received.length > received.bytes {
         header.flags |= MessageFlags::TRUNC.bits();
+    }
+    if received.urgent {
+        header.flags |= MessageFlags::OOB.bits();
     }
     if header.name != 0 {
         let bytes = received

@@ -152,6 +152,7 @@ impl TcpSocket {
             state.shut_read = false;
             state.shut_write = false;
             let unread = core::mem::take(&mut state.incoming);
+            state.mark = None;
             let lease = state.lease.clone();
             state.local = lease.as_ref().map(|lease| lease.local);
             (

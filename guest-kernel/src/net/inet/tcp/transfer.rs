@@ -1,19 +1,22 @@
 //! Sending and receiving.
 
+use super::urgent::Ahead;
 use super::{Role, State, TcpSocket};
 use crate::errno::{Errno, Result};
 use crate::io::{Destination, Source};
 use crate::net::buffer::{self, Buffer};
 use crate::net::counters;
 use crate::net::inet::{READABLE, WRITABLE};
-use crate::net::socket::{Ancillary, Received};
+use crate::net::socket::{Ancillary, MessageFlags, Received};
+use crate::wait::PollEvents;
 
 fn incoming(state: &mut State) -> &mut Buffer {
     &mut state.incoming
 }
 
 impl TcpSocket {
-    pub(super) fn send_bytes(&self, src: &mut Source<'_>) -> Result<usize> {
+    /// Sends; `urgent`: the last of the bytes is.
+    pub(super) fn send_bytes(&self, src: &mut Source<'_>, urgent: bool) -> Result<usize> {
         let peer = {
             let mut state = self.state.lock();
             if let Some(error) = state.error.take() {
@@ -53,23 +56,68 @@ impl TcpSocket {
         if room == 0 {
             return Err(Errno::EAGAIN);
         }
+        let inline = peer.inline();
+        let want = room.min(src.remaining());
+        let (mut gone, mut last) = (0, 0);
         let sent = buffer::send_stream(src, room, Ancillary::default(), |segment| {
-            peer.state.lock().incoming.push(segment, true)
+            let mut state = peer.state.lock();
+            let count = segment.unread().len();
+            last = segment.unread().last().copied().unwrap_or(last);
+            if urgent && gone == 0 {
+                state.prepare_mark(inline);
+            }
+            state.incoming.push(segment, true)?;
+            state.end += count as u64;
+            gone += count;
+            if urgent && gone == want {
+                state.mark_last(last);
+            }
+            Ok(())
         });
+        if urgent && gone > 0 {
+            if gone < want {
+                peer.state.lock().mark_last(last);
+            }
+            let embryo = peer.state.lock().embryo;
+            if !embryo {
+                peer.owner.signal_urgent();
+            }
+        }
         if let (Ok(bytes), Some(to)) = (&sent, self.state.lock().local) {
             counters::segments(to.ip(), *bytes);
         }
-        peer.queue.wake(READABLE);
+        // As on Linux, any data wakes who waits for urgent data, too.
+        peer.queue
+            .wake(READABLE | PollEvents::PRI | PollEvents::RDBAND);
         sent
     }
 
-    pub(super) fn receive_bytes(&self, dst: &mut Destination<'_>, peek: bool) -> Result<Received> {
-        {
+    pub(super) fn receive_bytes(
+        &self,
+        dst: &mut Destination<'_>,
+        flags: MessageFlags,
+    ) -> Result<Received> {
+        let inline = self.inline();
+        let peek = flags.contains(MessageFlags::PEEK);
+        let skip = {
             let mut state = self.state.lock();
             if matches!(state.role, Role::Listening { .. }) {
                 return Err(Errno::ENOTCONN);
             }
-            if state.incoming.is_empty() {
+            let skip = match state.ahead(inline) {
+                Ahead::Hole if dst.remaining() > 0 && peek => 1,
+                Ahead::Hole if dst.remaining() > 0 => {
+                    state.incoming.skip(1);
+                    state.mark = None;
+                    0
+                }
+                Ahead::Stop(distance) => {
+                    dst.limit(distance);
+                    0
+                }
+                _ => 0,
+            };
+            if state.incoming.len() <= skip {
                 let idle = matches!(state.role, Role::Idle | Role::Failed);
                 if state.done {
                     return Ok(Received::default());
@@ -81,10 +129,27 @@ impl TcpSocket {
                     None => Err(Errno::EAGAIN),
                 };
             }
-        }
+            skip
+        };
         let peer = self.peer();
         let was_full = peer.as_ref().is_some_and(|peer| !peer.can_send_to(self));
-        let (bytes, _) = buffer::receive_stream(&self.state, incoming, dst, peek)?;
+        let bytes = if flags.contains(MessageFlags::TRUNC) {
+            // Nobody wants to see them.
+            let mut state = self.state.lock();
+            let bytes = dst
+                .remaining()
+                .min(state.incoming.len().saturating_sub(skip));
+            if !peek {
+                state.incoming.skip(bytes);
+            }
+            bytes
+        } else if skip > 0 {
+            let (bytes, _) = self.state.lock().incoming.peek(skip + dst.remaining());
+            dst.put(bytes.get(skip..).unwrap_or_default())?
+        } else {
+            buffer::receive_stream(&self.state, incoming, dst, peek)?.0
+        };
+        self.state.lock().forget_passed_mark();
         if let Some(peer) = peer
             && was_full
             && peer.can_send_to(self)
