@@ -17,6 +17,7 @@ pub mod oom;
 pub mod pending;
 pub mod policy;
 pub mod process;
+pub mod rest;
 pub mod sched;
 pub mod signal;
 pub mod start;

@@ -7,6 +7,7 @@ use crate::arch;
 use crate::platform;
 use crate::smp;
 use crate::sync::{Lock, Rank};
+use crate::task::rest;
 use crate::task::thread::{RunState, Task};
 use crate::time::{self, timers};
 use alloc::collections::VecDeque;
@@ -48,6 +49,9 @@ static RUN_QUEUE: Lock<RunQueue> = Lock::new(
 impl RunQueue {
     /// Takes the first task out that `cpu` may run.
     fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
+        if rest::is_now() {
+            return None;
+        }
         // What was killed or stopped while it waited is not to run.
         if smp::count() == 1 {
             while let Some(first) = self.runnable.pop_front() {
@@ -72,6 +76,11 @@ impl RunQueue {
     fn publish(&self) {
         if smp::count() == 1 {
             platform::set_preempt_wanted((!self.runnable.is_empty()).into());
+            return;
+        }
+        if rest::is_now() {
+            platform::set_preempt_wanted(0);
+            smp::set_runnable(0);
             return;
         }
         let all = smp::all_cpus() as u32;
@@ -117,7 +126,7 @@ pub fn enqueue(task: Arc<Task>) {
 /// other vCPU.
 pub fn kick_idle() {
     let queue = RUN_QUEUE.lock();
-    if queue.runnable.is_empty() {
+    if queue.runnable.is_empty() || rest::is_now() {
         return;
     }
     for task in &queue.runnable {
@@ -163,7 +172,7 @@ pub fn yield_current(task: &Arc<Task>) {
         let queue = RUN_QUEUE.lock();
         queue.runnable.iter().any(|other| other.may_run_on(cpu))
     };
-    if others || !task.may_run_on(cpu) {
+    if others || !task.may_run_on(cpu) || rest::is_now() {
         enqueue(task.clone());
         switch_away();
     }
@@ -191,6 +200,17 @@ pub fn exit_current(task: Arc<Task>) -> ! {
     RUN_QUEUE.lock().cpus[smp::this_cpu()].reaped = Some(task);
     switch_away();
     unreachable!("a dead task was scheduled");
+}
+
+/// Whether a task runs, or could.
+pub fn is_busy() -> bool {
+    let queue = RUN_QUEUE.lock();
+    !queue.runnable.is_empty() || queue.cpus[..smp::count()].iter().any(|cpu| !cpu.searching)
+}
+
+/// What the VMM and the other vCPUs know of the run queue may have changed.
+pub fn publish() {
+    RUN_QUEUE.lock().publish();
 }
 
 /// Starts the first task; the boot stack is left for good.

@@ -6,6 +6,7 @@ use crate::platform;
 use crate::smp;
 use crate::syscalls::strace;
 use crate::task::process;
+use crate::task::rest;
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::timers;
 use crate::tty;
@@ -20,7 +21,8 @@ static TURN: AtomicU64 = AtomicU64::new(1);
 /// Waits in the host for something to do.
 pub fn idle() {
     strace::before_idle();
-    let deadline = timers::next_deadline().unwrap_or(u64::MAX);
+    let deadlines = [timers::next_deadline(), rest::end_ns()];
+    let deadline = deadlines.into_iter().flatten().min().unwrap_or(u64::MAX);
     let in_channel = !devfs::channel_queue().is_empty();
     let mut interest = event::TIMER | event::SIGNAL | event::RESTORED;
     if in_channel {
@@ -43,6 +45,7 @@ pub fn idle() {
     if let Some(events) = smp::idle(|| platform::wait(deadline, flags, interest, turn)) {
         handle_events(events);
     }
+    rest::over();
 }
 
 /// Acts on [`event`] bits.

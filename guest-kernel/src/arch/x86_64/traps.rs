@@ -5,7 +5,7 @@ use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
 use crate::smp;
 use crate::task::signal::{SigInfo, code, number::*};
-use crate::task::{Task, TrapInfo, sched, signal};
+use crate::task::{Task, TrapInfo, rest, sched, signal};
 use alloc::sync::Arc;
 use sprout_abi::layout::{PREEMPT_VECTOR, USER_END};
 
@@ -180,6 +180,10 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
             continue;
         }
         if crate::platform::take_preempt_pending() {
+            sched::yield_current(&task);
+            continue;
+        }
+        if rest::is_now() {
             sched::yield_current(&task);
             continue;
         }

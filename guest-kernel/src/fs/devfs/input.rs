@@ -157,7 +157,11 @@ impl Channel {
 
 impl File for Channel {
     fn read_at(&self, dst: &mut Destination<'_>, _: u64) -> Result<usize> {
-        CHANNEL.read(dst)
+        let result = CHANNEL.read(dst);
+        if result == Err(Errno::EAGAIN) {
+            crate::task::rest::channel_waits();
+        }
+        result
     }
 
     fn write_at(&self, src: &mut Source<'_>, _: u64) -> Result<usize> {
