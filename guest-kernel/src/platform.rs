@@ -128,6 +128,11 @@ mod imp {
         arch::restore_info()
     }
 
+    /// Wipes the fresh bytes out of what the VMM wrote.
+    pub fn forget_restore_entropy() {
+        arch::forget_restore_entropy();
+    }
+
     fn shared() -> &'static SharedPage {
         arch::shared_page()
     }

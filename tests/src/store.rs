@@ -74,14 +74,12 @@ impl Store {
 
     /// Deploys `tests/functions/SOURCE` under `name`, with further arguments.
     pub fn deploy_as(&self, source: &str, name: &str, args: &[&str]) -> Result<()> {
-        let source = source_dir().join("functions").join(source);
-        let mut command = self.sprout()?;
-        command
-            .arg("deploy")
-            .arg(&source)
-            .args(["--name", name])
-            .args(args);
-        let deployed = run(&mut command, DEPLOY_DEADLINE)?;
+        self.deploy_directory(&source_dir().join("functions").join(source), name, args)
+    }
+
+    /// Deploys a directory under `name`, with further arguments.
+    pub fn deploy_directory(&self, source: &Path, name: &str, args: &[&str]) -> Result<()> {
+        let deployed = self.try_deploy(source, name, args)?;
         ensure!(
             deployed.status == Some(0),
             "deploying {} failed with status {:?}:\n{}",
@@ -90,6 +88,17 @@ impl Store {
             deployed.err()
         );
         Ok(())
+    }
+
+    /// What `sprout deploy` makes of a directory.
+    pub fn try_deploy(&self, source: &Path, name: &str, args: &[&str]) -> Result<Outcome> {
+        let mut command = self.sprout()?;
+        command
+            .arg("deploy")
+            .arg(source)
+            .args(["--name", name])
+            .args(args);
+        run(&mut command, DEPLOY_DEADLINE)
     }
 
     /// The directory of the snapshot a deployed function starts from.

@@ -14,7 +14,7 @@ use crate::sync::{Lock, LockGuard, Rank};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE, USER_END};
 
 /// Lowest address a program gets (vm.mmap_min_addr).
@@ -173,6 +173,8 @@ pub struct AddressSpace {
     other_roots: Box<[u64]>,
     /// What its programs registered for with membarrier, as bits of its commands.
     pub barriers: AtomicU32,
+    /// Some area was to be empty in copies (MADV_WIPEONFORK).
+    pub(super) wipes: AtomicBool,
     space: Lock<Space>,
 }
 
@@ -203,6 +205,7 @@ impl AddressSpace {
             root: space.tables.root(),
             other_roots: space.tables.other_roots().into(),
             barriers: AtomicU32::new(0),
+            wipes: AtomicBool::new(false),
             space: Lock::new(Rank::AddressSpace, space),
         }
     }

@@ -6,6 +6,7 @@ use super::map::user_range;
 use super::vma::{Backing, Prot, Vma, VmaFlags};
 use crate::errno::{Errno, Result};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use sprout_abi::layout::{PAGE_SIZE, USER_END};
 
 /// Advice values of madvise(2).
@@ -91,6 +92,9 @@ impl AddressSpace {
             }
             Err(error) => return Err(error),
         };
+        if advice == advice::WIPEONFORK {
+            self.wipes.store(true, Ordering::Relaxed);
+        }
         let mut space = self.lock();
         // Holes are reported, but everything else is done first.
         let whole = space.vmas.covers(start, end);

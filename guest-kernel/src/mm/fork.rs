@@ -41,10 +41,28 @@ impl AddressSpace {
         let child = AddressSpace::from_space(child);
         let registered = self.barriers.load(Ordering::Relaxed);
         child.barriers.store(registered, Ordering::Relaxed);
+        let wipes = self.wipes.load(Ordering::Relaxed);
+        child.wipes.store(wipes, Ordering::Relaxed);
         let mut flush = Flush::new();
         let result = parent.copy_into(&mut child.lock(), &mut flush);
         flush.finish();
         result.map(|()| child)
+    }
+}
+
+impl AddressSpace {
+    /// This space has become a copy of one that goes on elsewhere, by a restore: empties what fork
+    /// would leave empty in the child.
+    pub fn wipe_copy(&self) -> Result<()> {
+        if !self.wipes.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut space = self.lock();
+        let areas: Vec<(u64, u64)> = (space.vmas.iter())
+            .filter(|vma| vma.flags.contains(VmaFlags::WIPE_ON_FORK))
+            .map(|vma| (vma.start, vma.end))
+            .collect();
+        (areas.into_iter()).try_for_each(|(start, end)| space.zap(start, end))
     }
 }
 

@@ -392,6 +392,11 @@ fn fork_honours_advice() {
     assert_eq!(read_byte(&child, gone), None);
     assert_eq!(read_byte(&child, wiped), Some(0));
     assert_eq!(read_byte(&space, wiped), Some(b'x'));
+    child.write_some(wiped, b"y");
+    child.wipe_copy().unwrap();
+    assert_eq!(read_byte(&child, kept), Some(b'x'));
+    assert_eq!(read_byte(&child, wiped), Some(0));
+    assert_eq!(read_byte(&space, wiped), Some(b'x'));
 }
 
 #[test]

@@ -196,7 +196,7 @@ pub fn capget(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> 
 pub fn capset(ctx: &Ctx, header: UserPtr<[u32; 2]>, data: UserPtr<[u32; 3]>) -> Result<u64> {
     let words = capability_words(ctx, header)?;
     let [_, pid] = ctx.read(header)?;
-    let own = pid == 0 || pid == ctx.task().tid() || pid == ctx.process().pid();
+    let own = pid == 0 || pid == ctx.task().tid() || ctx.process().is_called(pid);
     if !own {
         return Err(Errno::EPERM);
     }

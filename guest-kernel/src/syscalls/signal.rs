@@ -209,7 +209,7 @@ pub fn kill(ctx: &Ctx, pid: i32, signal: i32) -> Result<u64> {
 /// The thread that `tgid` and `tid` name: tgkill and its kin refuse what is not positive.
 fn thread(tgid: Option<i32>, tid: i32) -> Result<Arc<Task>> {
     let task = process::find_task(tid as u32).ok_or(Errno::ESRCH)?;
-    if tgid.is_some_and(|tgid| task.process().pid() != tgid as u32) {
+    if tgid.is_some_and(|tgid| !task.process().is_called(tgid as u32)) {
         return Err(Errno::ESRCH);
     }
     Ok(task)
@@ -264,7 +264,7 @@ fn check_origin(ctx: &Ctx, info: &SigInfo, id: i32) -> Result<()> {
     let first = tasks
         .first()
         .is_some_and(|first| Arc::ptr_eq(first, ctx.task()));
-    let own = id as u32 == ctx.task().tid() || first && id as u32 == ctx.process().pid();
+    let own = id as u32 == ctx.task().tid() || first && ctx.process().is_called(id as u32);
     if claims_kernel && !own {
         return Err(Errno::EPERM);
     }

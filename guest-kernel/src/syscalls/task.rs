@@ -38,7 +38,7 @@ pub fn exit_group(ctx: &Ctx, status: i32) -> Result<u64> {
 
 /// getpid(2).
 pub fn getpid(ctx: &Ctx) -> Result<u64> {
-    Ok(ctx.process().pid().into())
+    Ok(ctx.process().own_id().into())
 }
 
 /// gettid(2).
@@ -48,7 +48,10 @@ pub fn gettid(ctx: &Ctx) -> Result<u64> {
 
 /// getppid(2).
 pub fn getppid(ctx: &Ctx) -> Result<u64> {
-    Ok(ctx.process().parent.load(Ordering::Relaxed).into())
+    let parent = ctx.process().parent.load(Ordering::Relaxed);
+    Ok(process::find(parent)
+        .map_or(parent, |parent| parent.own_id())
+        .into())
 }
 
 /// A process by its id or that of one of its threads, 0: the caller's.
@@ -433,7 +436,7 @@ pub fn wait4(
     let select = move |child: &Process| match pid {
         -1 => true,
         0 => child.pgid.load(Ordering::Relaxed) == group,
-        1.. => child.pid() == pid as u32,
+        1.. => child.is_called(pid as u32),
         _ => child.pgid.load(Ordering::Relaxed) == pid.unsigned_abs(),
     };
     let Some(found) = wait_child(ctx, &select, options | WEXITED)? else {
@@ -480,7 +483,7 @@ fn wait_for_id(ctx: &Ctx, kind: u32, id: u32, options: Flags) -> Result<Option<F
     let own_group = ctx.process().pgid.load(Ordering::Relaxed);
     let select = move |child: &Process| match kind {
         0 => true,
-        1 => child.pid() == id,
+        1 => child.is_called(id),
         _ => child.pgid.load(Ordering::Relaxed) == if id == 0 { own_group } else { id },
     };
     match kind {

@@ -115,7 +115,7 @@ fn cpu_clock(ctx: &Ctx, clock: i32) -> Result<Base> {
                 false => Err(Errno::EINVAL),
             }
         }
-        _ if id == 0 || id == ctx.process().pid() => Ok(Base::ProcessCpu),
+        _ if id == 0 || ctx.process().is_called(id) => Ok(Base::ProcessCpu),
         _ => {
             process::find(id).ok_or(Errno::EINVAL)?;
             Ok(Base::OtherCpu(id))

@@ -111,6 +111,8 @@ pub struct ProgramInfo {
 /// A process.
 pub struct Process {
     pid: AtomicU32,
+    /// The id it knows itself by since a restore; 0: `pid`.
+    own_id: AtomicU32,
     /// Parent's pid; 0 for init.
     pub parent: AtomicU32,
     /// Process group.
@@ -180,6 +182,7 @@ impl Process {
         let inherit = |of: fn(&Process) -> u32| parent.map_or(pid, of);
         Process {
             pid: AtomicU32::new(pid),
+            own_id: AtomicU32::new(0),
             parent: AtomicU32::new(parent.map_or(0, Process::pid)),
             pgid: AtomicU32::new(inherit(|p| p.pgid.load(Ordering::Relaxed))),
             sid: AtomicU32::new(inherit(|p| p.sid.load(Ordering::Relaxed))),
@@ -234,6 +237,20 @@ impl Process {
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
+    }
+
+    /// The id the process sees as its own: another one than its parent knows after a restore, so
+    /// that its parent finds it and it finds itself a copy.
+    pub fn own_id(&self) -> u32 {
+        match self.own_id.load(Ordering::Relaxed) {
+            0 => self.pid(),
+            own => own,
+        }
+    }
+
+    /// Whether this is one of the process's ids.
+    pub fn is_called(&self, id: u32) -> bool {
+        id == self.pid() || id == self.own_id()
     }
 
     /// Gives the process another id (restore of a snapshot).
@@ -321,6 +338,8 @@ pub fn init_pid() -> u32 {
 struct Table {
     processes: BTreeMap<u32, Arc<Process>>,
     tasks: BTreeMap<u32, Weak<Task>>,
+    /// Pids by the ids that processes know themselves by, where these are others.
+    own_ids: BTreeMap<u32, u32>,
     last: u32,
 }
 
@@ -329,6 +348,7 @@ static TABLE: Lock<Table> = Lock::new(
     Table {
         processes: BTreeMap::new(),
         tasks: BTreeMap::new(),
+        own_ids: BTreeMap::new(),
         last: 0,
     },
 );
@@ -387,13 +407,19 @@ pub fn remove_task(task: &Arc<Task>) -> bool {
 
 /// Removes a process that was waited for.
 pub fn remove(pid: u32) {
-    let removed = TABLE.lock().processes.remove(&pid);
+    let removed = {
+        let mut table = TABLE.lock();
+        table.own_ids.retain(|_, named| *named != pid);
+        table.processes.remove(&pid)
+    };
     drop(removed);
 }
 
 /// The process with this id.
 pub fn find(pid: u32) -> Option<Arc<Process>> {
-    TABLE.lock().processes.get(&pid).cloned()
+    let table = TABLE.lock();
+    let pid = table.own_ids.get(&pid).unwrap_or(&pid);
+    table.processes.get(pid).cloned()
 }
 
 /// The thread with this id.
@@ -445,6 +471,21 @@ pub fn in_group(group: u32) -> Vec<Arc<Process>> {
 /// Every process, by id.
 pub fn all() -> Vec<Arc<Process>> {
     TABLE.lock().processes.values().cloned().collect()
+}
+
+/// Lets a process know itself by the id `new` (after a restore, for the same reason as
+/// [`renumber`]): one whose parent waits for it by the id it had, and must find it by that.
+pub fn rename(process: &Arc<Process>, new: u32) {
+    let mut table = TABLE.lock();
+    let taken = table.processes.contains_key(&new)
+        || table.tasks.contains_key(&new)
+        || table.own_ids.contains_key(&new);
+    if !taken {
+        let pid = process.pid();
+        table.own_ids.retain(|_, named| *named != pid);
+        table.own_ids.insert(new, pid);
+        process.own_id.store(new, Ordering::Relaxed);
+    }
 }
 
 /// Gives a process the id `new` (after a restore, so that what caches its process id, as OpenSSL's

@@ -121,8 +121,12 @@ fn take_signals() {
 fn restored() {
     #[cfg(target_os = "none")]
     {
-        let info = platform::restore_info();
+        let mut info = platform::restore_info();
         crate::random::reseed(&info.entropy);
+        // The generator has it now; nobody is to find it in memory later.
+        info.entropy.fill(0);
+        core::hint::black_box(&info);
+        platform::forget_restore_entropy();
         crate::time::set_base(info.clock);
         crate::ipc::timerfd::realtime_was_set();
         if info.flags & sprout_abi::boot::boot_flags::STRACE == 0 {
@@ -130,18 +134,37 @@ fn restored() {
         } else if !strace::is_on() {
             let _ = strace::start("all");
         }
-        // What remembers its process id, as OpenSSL's generators do, must see that it is a copy.
-        if let Some(init) = process::find(process::init_pid()) {
-            process::renumber(&init, init_pid_of(info.generation));
-        }
+        become_a_copy(info.generation);
         crate::syscalls::counters::restored();
     }
 }
 
-/// Pids of restored first processes lie above those given out in order, so they are free.
+/// Shows every process that it is a copy, as fork would: what remembers its process id, as OpenSSL's
+/// generators do, sees another one, and memory that is not for copies is empty.
 #[cfg(target_os = "none")]
-fn init_pid_of(generation: u64) -> u32 {
-    32_768 + (generation % 1_000_000) as u32
+fn become_a_copy(generation: u64) {
+    let init = process::init_pid();
+    for (number, process) in (0..).zip(process::all()) {
+        if process.pid() == init {
+            process::renumber(&process, id_of_copy(generation, 0));
+        } else {
+            process::rename(&process, id_of_copy(generation, number + 1));
+        }
+        if process.space().wipe_copy().is_err() {
+            // No memory to take its tables apart: it must not go on with what it was to lose.
+            let _ = signal::send_to_process(&process, SigInfo::kernel(SIGKILL));
+        }
+    }
+}
+
+/// Ids of restored processes lie above those given out in order, so they are free.
+#[cfg(target_os = "none")]
+fn id_of_copy(generation: u64, number: u64) -> u32 {
+    const FIRST: u32 = 32_768;
+    const COUNT: u64 = 1_000_000;
+    // Far apart, so that a seed's instances that follow each other share none.
+    const STEP: u64 = 7_919;
+    FIRST + ((generation + number * STEP) % COUNT) as u32
 }
 
 #[cfg(target_os = "none")]

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sprout_abi::hypercall::event;
@@ -25,6 +27,7 @@ pub struct Buffered {
     console: Vec<(Stream, Vec<u8>)>,
     stats: Option<String>,
     deadline: Option<Instant>,
+    handed_out: Arc<AtomicUsize>,
 }
 
 impl Buffered {
@@ -54,9 +57,16 @@ impl Buffered {
         self
     }
 
+    /// How many requests the guest has got, for who watches it from another thread.
+    pub fn handed_out(&self) -> Arc<AtomicUsize> {
+        self.handed_out.clone()
+    }
+
     fn next_request(&mut self) -> bool {
         let next = self.requests.pop_front();
         let found = next.is_some();
+        self.handed_out
+            .fetch_add(usize::from(found), Ordering::Relaxed);
         self.current = next.unwrap_or_default().into();
         found
     }

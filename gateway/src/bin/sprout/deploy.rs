@@ -4,12 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{io, thread};
 
 use anyhow::{Context, bail, ensure};
 use sprout_abi::boot::boot_flags;
 use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, encode_request};
 use sprout_gateway::registry::{Deployment, FunctionRecord, RECORD_VERSION};
+use sprout_gateway::units::parse_duration;
 use sprout_images::{Image, Store};
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
@@ -18,7 +22,7 @@ use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::write::Description;
-use sprout_vmm::vm::{Stop, Vm};
+use sprout_vmm::vm::{Stop, Vm, VmError};
 
 use crate::guest::{parse_size, parse_vcpus};
 use crate::isolation::Isolation;
@@ -31,6 +35,9 @@ fn agent_arguments(vcpus: usize) -> [String; 2] {
         "/sprout/agent.mjs".to_owned(),
     ]
 }
+
+/// How often a deployment shows what it waits for.
+const SHOWN_EACH: Duration = Duration::from_secs(10);
 
 /// Arguments of `sprout deploy`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +60,9 @@ pub struct Args {
     /// Environment variable of the function
     #[arg(long, value_name = "KEY=VALUE")]
     env: Vec<String>,
+    /// How long the function may take to load and to answer its warm-up requests
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_duration)]
+    deploy_timeout: Duration,
     #[command(flatten)]
     warmup: Warmup,
     /// Sentry to boot instead of the built-in one
@@ -179,7 +189,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         strace: "all".into(),
         hostname: args.name.clone(),
     };
-    let mut vm = boot(&config, &args.warmup)?;
+    let mut vm = boot(&config, &args.warmup, args.deploy_timeout, start)?;
     progress("loaded and warmed up");
 
     let snapshot = format!("{}-{:x}", args.name, milliseconds_since_1970());
@@ -252,12 +262,52 @@ fn program(
     Ok((program, command))
 }
 
-/// Boots a guest, has it answer the warm-up requests, and stops it where it waits for the next.
-fn boot(config: &BootConfig<'_>, warmup: &Warmup) -> anyhow::Result<Vm> {
+/// Boots a guest, has it answer the warm-up requests, and stops it where it waits for the next; all
+/// that within `limit`. `start`: of the deployment, for what is shown.
+fn boot(
+    config: &BootConfig<'_>,
+    warmup: &Warmup,
+    limit: Duration,
+    start: Instant,
+) -> anyhow::Result<Vm> {
     let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
-    let mut backend = Buffered::new(warmup.requests()?).with_terminal(terminal);
+    let requests = warmup.requests()?;
+    let count = requests.len();
+    let mut backend = Buffered::new(requests)
+        .with_terminal(terminal)
+        .ending_in(limit);
+    let handed_out = backend.handed_out();
+    let waits_for = move || match handed_out.load(Ordering::Relaxed) {
+        0 => "the function to load: its module's top level is still running".to_owned(),
+        number => format!("the answer to warm-up request {number} of {count}"),
+    };
     let mut vm = Shell::new()?.boot(config)?;
-    match vm.run(Some(config.kernel), &mut backend)? {
+    let result = thread::scope(|scope| {
+        let (ended, end) = mpsc::channel::<()>();
+        let shown = &waits_for;
+        scope.spawn(move || {
+            // Ends with the sender.
+            while end.recv_timeout(SHOWN_EACH) == Err(RecvTimeoutError::Timeout) {
+                let seconds = start.elapsed().as_secs_f32();
+                eprintln!(
+                    "[{seconds:5.1}s] waiting for {} (at most {limit:?})",
+                    shown()
+                );
+            }
+        });
+        let result = vm.run(Some(config.kernel), &mut backend);
+        drop(ended);
+        result
+    });
+    let stop = match result {
+        Err(VmError::Io { cause, .. }) if cause.kind() == io::ErrorKind::TimedOut => bail!(
+            "the function is not ready after {limit:?}: deploy was waiting for {}; \
+             --deploy-timeout gives it longer",
+            waits_for()
+        ),
+        other => other?,
+    };
+    match stop {
         Stop::Ready => {}
         Stop::Exited { status, signal: 0 } => {
             bail!("the function's process exited with status {status} before it was ready")

@@ -29,6 +29,13 @@ pub fn restore_info() -> RestoreInfo {
     unsafe { ((DIRECT_MAP_BASE + RESTORE_INFO_GPA) as *const RestoreInfo).read_volatile() }
 }
 
+/// Wipes the fresh bytes in it.
+pub fn forget_restore_entropy() {
+    let info = (DIRECT_MAP_BASE + RESTORE_INFO_GPA) as *mut RestoreInfo;
+    // SAFETY: the page is reserved, and the VMM writes it only while this vCPU is stopped.
+    unsafe { (&raw mut (*info).entropy).write_volatile([0; 64]) }
+}
+
 /// The page shared with the VMM.
 pub fn shared_page() -> &'static SharedPage {
     // SAFETY: the page is reserved and consists of atomics.

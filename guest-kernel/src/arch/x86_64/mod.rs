@@ -17,7 +17,7 @@ mod traps;
 pub mod vdso;
 mod vsyscall;
 
-pub use boot::{boot_info, restore_info, shared_page};
+pub use boot::{boot_info, forget_restore_entropy, restore_info, shared_page};
 pub use cpu::{cpu_count, cpu_index, own_root, prepare as prepare_cpus, spin_ticks, start_others};
 pub use fpu::FpuState;
 pub use switch::{KernelStack, ThreadRegisters, switch, switch_to_idle};

@@ -59,7 +59,7 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
 
 impl ProcSource for ProcessTable {
     fn current(&self) -> Option<(u32, u32)> {
-        sched::current().map(|task| (task.process().pid(), task.tid()))
+        sched::current().map(|task| (task.process().own_id(), task.tid()))
     }
 
     fn processes(&self) -> Vec<u32> {

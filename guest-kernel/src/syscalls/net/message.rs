@@ -100,7 +100,7 @@ pub fn read_control(ctx: &Ctx, header: &MsgHdr, domain: u16) -> Result<Ancillary
                     uid: word(4)?,
                     gid: word(8)?,
                 };
-                if claim.pid != ctx.process().pid()
+                if !ctx.process().is_called(claim.pid)
                     && crate::task::process::find(claim.pid).is_none()
                 {
                     return Err(Errno::ESRCH);
