@@ -11,6 +11,12 @@
 #include <sys/mman.h>
 
 #define AREA (16 << 20)
+#define MEMORY (64u << 20)
+
+// As in `sprout_abi::hypercall::number`.
+#define GIVE_BACK 17
+#define POPULATE 18
+#define LAST_NUMBER POPULATE
 
 static uint32_t state;
 
@@ -30,13 +36,21 @@ static void fill(uint64_t *area) {
     for (int i = 0; i < AREA / 64; i++) {
         uint64_t *request = area + i * 8;
         // All but STOPPED (14), a sound request that would stop the VMM.
-        request[0] = random_word() % 16;
+        request[0] = random_word() % (LAST_NUMBER + 1);
         if (request[0] >= 14)
             request[0]++;
         if (random_word() % 16 == 0)
             request[0] |= 1UL << 40; // the reserved field
         for (int j = 1; j < 8; j++)
             request[j] = values[random_word() % 12] + (random_word() % 4 ? 0 : random_word());
+        uint32_t number = (uint32_t)request[0];
+        if ((number == GIVE_BACK || number == POPULATE) && random_word() % 4) {
+            // Mostly whole large pages, the sentry's own among them, listed at the end of a request.
+            request[1] = (random_word() % MEMORY & ~63u) + 32;
+            request[2] = random_word() % 4;
+            for (int j = 4; j < 8; j++)
+                request[j] = (uint64_t)(random_word() % (j % 2 ? 4 : 34)) << 21;
+        }
     }
 }
 
@@ -55,7 +69,7 @@ int main(int argc, char **argv) {
             return 3;
         fill(area);
         for (int i = 0; i < 100; i++)
-            ring(random_word() % (64u << 20) & ~63u);
+            ring(random_word() % MEMORY & ~63u);
     }
     puts("rung");
     return 0;

@@ -41,10 +41,14 @@ fn start(ram: Arc<Mapping>) -> Option<SyncSender<Part>> {
     if thread::available_parallelism().is_ok_and(|count| count.get() == 1) {
         return None;
     }
-    let (sender, receiver) = mpsc::sync_channel(MOST_WAITING);
+    let (sender, receiver) = queue();
     let work = move || work(&ram, &receiver);
     let thread = thread::Builder::new().name("ahead".into()).spawn(work);
     thread.is_ok().then_some(sender)
+}
+
+fn queue() -> (SyncSender<Part>, Receiver<Part>) {
+    mpsc::sync_channel(MOST_WAITING)
 }
 
 /// Ends with the guest: then nobody sends any more, and the memory is this thread's alone.
@@ -90,5 +94,20 @@ mod tests {
         });
         drop(ahead);
         wait_for(&|| Arc::strong_count(&ram) == 1);
+    }
+    #[test]
+    fn what_waits_is_bounded_whatever_the_guest_asks_for() {
+        let ram = Arc::new(Mapping::anonymous(2 * BLOCK).unwrap());
+        let (sender, receiver) = queue();
+        let ahead = Ahead {
+            parts: OnceLock::from(Some(sender)),
+        };
+        for _ in 0..10 * MOST_WAITING {
+            // Asking never waits: the thread may be busy.
+            assert!(ahead.populate(&ram, (0, BLOCK)));
+        }
+        assert_eq!(receiver.try_iter().count(), MOST_WAITING);
+        drop(receiver);
+        assert!(!ahead.populate(&ram, (0, BLOCK)));
     }
 }

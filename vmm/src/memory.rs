@@ -278,7 +278,7 @@ impl GuestMemory {
 
     /// Offset and length of a range of whole large pages of RAM; EINVAL if it is none.
     pub fn large_pages(&self, gpa: u64, len: u64) -> io::Result<(usize, usize)> {
-        let whole = gpa.is_multiple_of(HUGE_PAGE_SIZE) && len.is_multiple_of(HUGE_PAGE_SIZE);
+        let whole = (gpa | len).is_multiple_of(HUGE_PAGE_SIZE) && len > 0;
         let inside = gpa
             .checked_add(len)
             .is_some_and(|end| end <= self.ram_size());

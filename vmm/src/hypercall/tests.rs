@@ -146,6 +146,7 @@ fn what_is_given_back_reads_as_zero_and_nothing_else_is_touched() {
     for number in [number::GIVE_BACK, number::POPULATE] {
         for (range, expected) in [
             ([block, 4096], libc::EINVAL),
+            ([block, 0], libc::EINVAL),
             ([block + 4096, HUGE_PAGE_SIZE], libc::EINVAL),
             ([0, HUGE_PAGE_SIZE], libc::EFAULT),
             ([MIN_RAM, HUGE_PAGE_SIZE], libc::EFAULT),
@@ -207,7 +208,7 @@ proptest! {
     #[test]
     fn garbage_requests_are_survived(
         words in proptest::array::uniform8(any::<u64>()),
-        number in 0u64..16,
+        number in 0..=u64::from(number::POPULATE) + 1,
         gpa in (KERNEL_GPA / 8..MIN_RAM / 8 + 16).prop_map(|word| word * 8),
         near in any::<bool>(),
     ) {
@@ -226,6 +227,99 @@ proptest! {
         let outcome =
             handle(&guest.memory, gpa, &clock, &mut guest.interest, &mut guest.backend);
         prop_assert_eq!(outcome.is_ok(), placed);
+    }
+}
+
+/// A range of a list, from whole large pages of RAM to garbage.
+fn range() -> impl Strategy<Value = [u64; 2]> {
+    let whole = (
+        0..MIN_RAM / HUGE_PAGE_SIZE + 2,
+        0..MIN_RAM / HUGE_PAGE_SIZE + 2,
+    )
+        .prop_map(|(gpa, len)| [gpa * HUGE_PAGE_SIZE, len * HUGE_PAGE_SIZE]);
+    let last = (0..4u64, 0..4u64).prop_map(|(gpa, len)| {
+        let below = |count: u64| (u64::MAX - (HUGE_PAGE_SIZE - 1)) - count * HUGE_PAGE_SIZE;
+        [below(gpa), below(len)]
+    });
+    prop_oneof![6 => whole, 1 => last, 1 => any::<[u64; 2]>()]
+}
+
+proptest! {
+    /// Unlike above, often with lists that hold something.
+    #[test]
+    fn any_ranges_are_given_back_made_ready_or_refused(
+        ranges in proptest::collection::vec(range(), 0..6),
+        populate in any::<bool>(),
+        count in prop_oneof![8 => 0..8u64, 1 => any::<u64>()],
+        list in prop_oneof![8 => Just(LIST), 1 => any::<u64>()],
+    ) {
+        let mut guest = Guest::new(Buffered::default());
+        let words: Vec<u64> = ranges.concat();
+        guest.write_words(LIST, &words);
+        let number = if populate { number::POPULATE } else { number::GIVE_BACK };
+        // `ring` fails the test should the doorbell say that the guest is to end.
+        let (outcome, result) = guest.ring(number, &[list, count]);
+        prop_assert_eq!(outcome, Outcome::Resume);
+        let errors = [libc::E2BIG, libc::EFAULT, libc::EINVAL, libc::EOPNOTSUPP];
+        let refused = errors.iter().any(|error| result == -i64::from(*error));
+        prop_assert!(result == 0 || refused, "{}", result);
+        if list == LIST {
+            // Behind the ranges there are zeros: no range at all.
+            let named = ranges.iter().take(count.min(8) as usize);
+            let sound = count <= ranges.len() as u64
+                && named.into_iter().all(|[gpa, len]| {
+                    *gpa >= KERNEL_GPA
+                        && *len > 0
+                        && gpa.checked_add(*len).is_some_and(|end| end <= MIN_RAM)
+                        && (gpa | len).is_multiple_of(HUGE_PAGE_SIZE)
+                });
+            let taken = result == 0 || result == -i64::from(libc::EOPNOTSUPP);
+            prop_assert_eq!(taken, sound, "{}", result);
+        }
+    }
+}
+
+/// Has the host refuse to replace mappings, for this thread alone.
+fn refuse_fixed_mappings() {
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, TargetArch,
+    };
+    let fixed = libc::MAP_FIXED as u64;
+    let compare = SeccompCmpOp::MaskedEq(fixed);
+    let condition = SeccompCondition::new(3, SeccompCmpArgLen::Dword, compare, fixed).unwrap();
+    let rule = SeccompRule::new(vec![condition]).unwrap();
+    let filter = SeccompFilter::new(
+        [(libc::SYS_mmap, vec![rule])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOMEM as u32),
+        TargetArch::x86_64,
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+#[test]
+fn memory_that_cannot_be_replaced_ends_the_guest() {
+    let end = std::thread::spawn(|| {
+        let mut guest = Guest::new(Buffered::default());
+        guest.write_words(LIST, &[4 * HUGE_PAGE_SIZE, HUGE_PAGE_SIZE]);
+        guest.write_words(REQUEST, &[u64::from(number::GIVE_BACK), LIST, 1]);
+        refuse_fixed_mappings();
+        let clock = GuestClock::starting_at(Tsc { khz: 1, offset: 0 }, 0);
+        handle(
+            &guest.memory,
+            REQUEST,
+            &clock,
+            &mut guest.interest,
+            &mut guest.backend,
+        )
+    });
+    match end.join().unwrap() {
+        Err(error @ DoorbellError::Remap(_)) => {
+            assert!(error.to_string().contains("max_map_count"), "{error}");
+        }
+        other => panic!("{other:?}"),
     }
 }
 
