@@ -26,6 +26,20 @@ pub struct Segment {
     pub ancillary: Ancillary,
     /// Who sent it, for messages.
     pub from: Option<Address>,
+    /// It is one urgent byte, or what is left of it.
+    pub urgency: Urgency,
+}
+
+/// What a segment has of urgent data. A TCP stream has its mark elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// Nothing.
+    #[default]
+    None,
+    /// The urgent byte, of which a buffer has one.
+    Pending,
+    /// The place of one that was read with MSG_OOB; it is empty.
+    Taken,
 }
 
 impl Segment {
@@ -40,6 +54,7 @@ impl Segment {
             start: 0,
             ancillary: Ancillary::default(),
             from,
+            urgency: Urgency::None,
         })
     }
 
@@ -50,6 +65,7 @@ impl Segment {
             start: 0,
             ancillary: Ancillary::default(),
             from,
+            urgency: Urgency::None,
         }
     }
 
@@ -59,7 +75,7 @@ impl Segment {
     }
 
     fn plain(&self) -> bool {
-        self.ancillary.rights.is_empty()
+        self.ancillary.rights.is_empty() && self.urgency == Urgency::None
     }
 }
 
@@ -77,6 +93,8 @@ fn take(src: &mut Source<'_>, want: usize) -> Result<Vec<u8>> {
 pub struct Buffer {
     segments: VecDeque<Segment>,
     bytes: usize,
+    /// Whether one of the segments is an urgent byte.
+    urgent: bool,
 }
 
 impl Buffer {
@@ -102,7 +120,8 @@ impl Buffer {
 
     /// Whether descriptors are among it.
     pub fn has_rights(&self) -> bool {
-        self.segments.iter().any(|segment| !segment.plain())
+        let mut segments = self.segments.iter();
+        segments.any(|segment| !segment.ancillary.rights.is_empty())
     }
 
     /// The oldest.
@@ -130,6 +149,89 @@ impl Buffer {
         }
         self.segments.push_back(segment);
         Ok(())
+    }
+
+    /// The urgent byte.
+    fn urgent(&mut self) -> Option<&mut Segment> {
+        let mut segments = self.segments.iter_mut();
+        segments.find(|segment| segment.urgency == Urgency::Pending)
+    }
+
+    /// Whether there is an urgent byte.
+    pub fn has_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// Appends an urgent byte; one before it is as any other now.
+    pub fn push_urgent(&mut self, mut segment: Segment) -> Result<()> {
+        segment.urgency = Urgency::Pending;
+        self.segments.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        if let Some(before) = self.urgent() {
+            before.urgency = Urgency::None;
+        }
+        self.urgent = true;
+        self.push(segment, false)
+    }
+
+    /// Reads the urgent byte apart from the others.
+    pub fn take_urgent(&mut self, peek: bool) -> Option<u8> {
+        let at = self
+            .segments
+            .iter()
+            .position(|segment| segment.urgency == Urgency::Pending)?;
+        let segment = self.segments.get_mut(at)?;
+        let byte = *segment.unread().first()?;
+        if !peek {
+            segment.start += 1;
+            segment.urgency = Urgency::Taken;
+            self.urgent = false;
+            self.bytes -= 1;
+            // Two such places are one.
+            let before = at.checked_sub(1);
+            if let Some(before) = before
+                && self.segments.get(before).map(|one| one.urgency) == Some(Urgency::Taken)
+            {
+                self.segments.remove(before);
+            }
+        }
+        Some(byte)
+    }
+
+    /// Whether a read now begins where an urgent byte is, or was.
+    pub fn at_urgent(&self) -> bool {
+        match self.segments.front().map(|segment| segment.urgency) {
+            Some(Urgency::Pending) => true,
+            Some(Urgency::Taken) => {
+                let next = self.segments.get(1).map(|segment| segment.urgency);
+                next == Some(Urgency::Pending) || !self.has_urgent()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether there is more than the place of an urgent byte that was read.
+    pub fn has_unread(&self) -> bool {
+        let front = self.segments.front().map(|segment| segment.urgency);
+        self.segments.len() > usize::from(front == Some(Urgency::Taken))
+    }
+
+    /// Steps over the urgent byte, or its place, that a read begins at. What is not to be read any
+    /// more: to be dropped when the buffer is not locked.
+    pub fn step_over_urgent(&mut self, inline: bool) -> Vec<Segment> {
+        let mut over = Vec::new();
+        while let Some(front) = self.segments.front_mut() {
+            match front.urgency {
+                Urgency::None => break,
+                Urgency::Pending => self.urgent = false,
+                Urgency::Taken => {}
+            }
+            if inline && front.urgency == Urgency::Pending {
+                front.urgency = Urgency::None;
+                break;
+            }
+            over.extend(self.pop());
+        }
+        over
     }
 
     /// Takes the oldest out.
@@ -161,13 +263,20 @@ impl Buffer {
     }
 
     /// Copies of the bytes at the front, at most `max`, stopping where a stream read would.
-    pub fn peek(&self, max: usize) -> (Vec<u8>, Ancillary) {
+    pub fn peek(&self, max: usize, inline: bool) -> (Vec<u8>, Ancillary) {
         let mut bytes = Vec::new();
         let mut ancillary = Ancillary::default();
-        for (index, segment) in self.segments.iter().enumerate() {
-            if index == 0 {
+        for segment in &self.segments {
+            match segment.urgency {
+                Urgency::Taken if bytes.is_empty() || self.has_urgent() => continue,
+                Urgency::Pending if bytes.is_empty() && !inline => continue,
+                Urgency::Pending if bytes.is_empty() => {}
+                Urgency::None => {}
+                _ => break,
+            }
+            if bytes.is_empty() {
                 ancillary = segment.ancillary.clone();
-            } else if !segment.plain()
+            } else if !segment.ancillary.rights.is_empty()
                 || !ancillary.rights.is_empty()
                 || segment.ancillary.credentials != ancillary.credentials
             {
@@ -210,6 +319,7 @@ pub fn send_stream(
                 start: 0,
                 ancillary: with,
                 from: None,
+                urgency: Urgency::None,
             })?;
             Ok(taken)
         });
@@ -230,23 +340,30 @@ pub fn send_stream(
 
 /// Receives from the stream buffer that `buffer` finds in `state`. Bytes with rights, or from
 /// another sender, are not joined with those before them. The state is not locked while bytes are
-/// copied: a segment is taken out, and what could not be put goes back.
+/// copied: a segment is taken out, and what could not be put goes back. `inline`: an urgent byte is read
+/// with the others.
 pub fn receive_stream<S>(
     state: &Lock<S>,
     buffer: fn(&mut S) -> &mut Buffer,
     dst: &mut Destination<'_>,
     peek: bool,
+    inline: bool,
 ) -> Result<(usize, Ancillary)> {
     if peek {
-        let (bytes, ancillary) = buffer(&mut state.lock()).peek(dst.remaining());
+        let (bytes, ancillary) = buffer(&mut state.lock()).peek(dst.remaining(), inline);
         return Ok((dst.put(&bytes)?, ancillary));
     }
     let mut total = 0;
     let mut got = Ancillary::default();
     while dst.remaining() > 0 {
+        let over;
         let mut segment = {
             let mut state = state.lock();
             let buffer = buffer(&mut state);
+            if total > 0 && buffer.at_urgent() {
+                break;
+            }
+            over = buffer.step_over_urgent(inline);
             let joins = buffer.front().is_some_and(|next| {
                 total == 0 || (next.plain() && next.ancillary.credentials == got.credentials)
             });
@@ -255,6 +372,7 @@ pub fn receive_stream<S>(
                 None => break,
             }
         };
+        drop(over);
         let put = dst.put(segment.unread());
         if let Ok(n) = put {
             segment.start += n;
@@ -293,8 +411,14 @@ mod tests {
 
     fn receive(state: &Lock<Buffer>, len: usize, peek: bool) -> Vec<u8> {
         let mut bytes = vec![0; len];
-        let (n, _) =
-            receive_stream(state, |s| s, &mut Destination::kernel(&mut bytes), peek).unwrap();
+        let (n, _) = receive_stream(
+            state,
+            |s| s,
+            &mut Destination::kernel(&mut bytes),
+            peek,
+            false,
+        )
+        .unwrap();
         bytes.truncate(n);
         bytes
     }
@@ -307,6 +431,35 @@ mod tests {
         }
         assert_eq!(state.lock().messages(), 1);
         assert_eq!(state.lock().len(), 300);
+    }
+
+    fn urgent(state: &Lock<Buffer>, byte: u8) {
+        let segment = Segment::of(vec![byte], None);
+        state.lock().push_urgent(segment).unwrap();
+    }
+
+    #[test]
+    fn reads_stop_at_an_urgent_byte_and_step_over_it() {
+        let state = Lock::new(Rank::File, Buffer::default());
+        send(&state, b"a");
+        urgent(&state, b'X');
+        send(&state, b"b");
+        assert_eq!(receive(&state, 9, true), b"a");
+        assert_eq!(receive(&state, 9, false), b"a");
+        assert!(state.lock().at_urgent());
+        assert_eq!(receive(&state, 9, true), b"b");
+        assert_eq!(receive(&state, 9, false), b"b");
+        assert!(!state.lock().has_urgent() && state.lock().is_empty());
+        // The newer one is the urgent one; what was read apart leaves a place.
+        urgent(&state, b'X');
+        urgent(&state, b'Y');
+        assert_eq!(state.lock().take_urgent(false), Some(b'Y'));
+        assert_eq!(state.lock().take_urgent(false), None);
+        assert_eq!(receive(&state, 9, false), b"X");
+        assert!(state.lock().at_urgent() && !state.lock().has_unread());
+        send(&state, b"c");
+        assert_eq!(receive(&state, 9, false), b"c");
+        assert_eq!(state.lock().len(), 0);
     }
 
     proptest! {

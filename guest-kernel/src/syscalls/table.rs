@@ -204,8 +204,8 @@ syscalls! {
     [41 198] socket(domain: Named<Family>, kind: Named<SocketKind>, protocol: i32) => net::socket, Partial("AF_UNIX, AF_INET and AF_INET6 within the VM, NETLINK_ROUTE dumps");
     [42 203] connect(fd: Fd, addr: InSocket, len: u32) => net::connect, Full;
     [43 202] accept(fd: Fd, addr: OutSocket, len: Out<Number>) => net::accept, Full;
-    [44 206] sendto(fd: Fd, buffer: InBytes, len: usize, flags: Named<MessageFlags>, addr: InSocket, addr_len: u32) => net::sendto, Partial("MSG_OOB on TCP only");
-    [45 207] recvfrom(fd: Fd, buffer: OutBytes, len: usize, flags: Named<MessageFlags>, addr: OutSocket, addr_len: Out<Number>) => net::recvfrom, Partial("MSG_OOB on TCP only");
+    [44 206] sendto(fd: Fd, buffer: InBytes, len: usize, flags: Named<MessageFlags>, addr: InSocket, addr_len: u32) => net::sendto, Partial("MSG_OOB on TCP and AF_UNIX streams");
+    [45 207] recvfrom(fd: Fd, buffer: OutBytes, len: usize, flags: Named<MessageFlags>, addr: OutSocket, addr_len: Out<Number>) => net::recvfrom, Partial("MSG_OOB on TCP and AF_UNIX streams");
     [46 211] sendmsg(fd: Fd, message: UserPtr<net::MsgHdr>, flags: Named<MessageFlags>) => net::sendmsg, Partial("SCM_RIGHTS and SCM_CREDENTIALS");
     [47 212] recvmsg(fd: Fd, message: UserPtr<net::MsgHdr>, flags: Named<MessageFlags>) => net::recvmsg, Partial("SCM_RIGHTS and SCM_CREDENTIALS");
     [48 210] shutdown(fd: Fd, how: Named<ShutdownHow>) => net::shutdown, Full;
@@ -224,7 +224,7 @@ syscalls! {
     [61 260] wait4(pid: i32, status: Out<WaitStatus>, options: Named<WaitOptions>, usage: UserPtr<[u64; 18]>) => task::wait4, Full;
     [62 129] kill(pid: i32, signal: Signal) => signal::kill, Full;
     [63 160] uname(out: Out<Uname>) => misc::uname, Full;
-    [72 25] fcntl(fd: Fd, command: Named<FcntlCommand>, arg: Opaque) => fs::fcntl, Partial("no leases; F_SETOWN only on TCP sockets, for SIGURG; O_ASYNC sends no signals");
+    [72 25] fcntl(fd: Fd, command: Named<FcntlCommand>, arg: Opaque) => fs::fcntl, Partial("no leases; F_SETOWN only on stream sockets, for SIGURG; O_ASYNC sends no signals");
     [73 32] flock(fd: Fd, operation: Named<LockOperation>) => fs::flock, Full;
     [74 82] fsync(fd: Fd) => io::fsync, Full;
     [75 83] fdatasync(fd: Fd) => io::fdatasync, Full;

@@ -13,6 +13,7 @@ mod tests;
 mod transfer;
 
 use crate::errno::{Errno, Result};
+use crate::fs::owner::Owner;
 use crate::io::{Destination, Source};
 use crate::net::address::{Address, UnixAddress, family};
 use crate::net::buffer::Buffer;
@@ -78,6 +79,7 @@ pub struct UnixSocket {
     kind: SocketType,
     options: Lock<Options>,
     queue: WaitQueue,
+    owner: Owner,
     state: Lock<State>,
 }
 
@@ -96,6 +98,7 @@ impl UnixSocket {
             kind,
             options: Lock::new(Rank::Options, Options::new(Kind::Unix, owner)),
             queue: WaitQueue::new(),
+            owner: Owner::default(),
             state: Lock::new(
                 Rank::File,
                 State {
@@ -228,7 +231,7 @@ impl Drop for UnixSocket {
                 core::mem::take(&mut state.incoming),
             )
         };
-        let unread = embryo || !incoming.is_empty();
+        let unread = embryo || incoming.has_unread();
         names::release(&name, &self.me);
         if let Role::Connected { peer, .. } = &role
             && self.has_connections()
@@ -280,6 +283,9 @@ impl Socket for UnixSocket {
         let mut events = PollEvents::empty();
         if state.error.is_some() {
             events |= PollEvents::ERR;
+        }
+        if state.incoming.has_urgent() {
+            events |= PollEvents::PRI;
         }
         if state.shut_read && state.shut_write {
             events |= PollEvents::HUP;
@@ -367,23 +373,22 @@ impl Socket for UnixSocket {
         message: &mut Outgoing,
         flags: MessageFlags,
     ) -> Result<usize> {
-        if flags.contains(MessageFlags::OOB) {
+        let urgent = flags.contains(MessageFlags::OOB);
+        if urgent && self.kind != SocketType::Stream {
             return Err(Errno::EOPNOTSUPP);
         }
         match self.kind {
-            SocketType::Stream => self.send_stream(src, message),
+            SocketType::Stream => self.send_stream(src, message, urgent),
             _ => self.send_message(src, message),
         }
     }
 
     fn receive(&self, dst: &mut Destination<'_>, flags: MessageFlags) -> Result<Received> {
         if flags.contains(MessageFlags::OOB) {
-            let stream = self.kind == SocketType::Stream;
-            return Err(if stream {
-                Errno::EINVAL
-            } else {
-                Errno::EOPNOTSUPP
-            });
+            return match self.kind {
+                SocketType::Stream => self.receive_urgent(dst, flags),
+                _ => Err(Errno::EOPNOTSUPP),
+            };
         }
         match self.kind {
             SocketType::Stream => self.receive_stream(dst, flags),
@@ -443,7 +448,11 @@ impl Socket for UnixSocket {
     }
 
     fn at_mark(&self) -> Result<bool> {
-        Ok(false)
+        Ok(self.state.lock().incoming.at_urgent())
+    }
+
+    fn owner(&self) -> Option<&Owner> {
+        (self.kind == SocketType::Stream).then_some(&self.owner)
     }
 
     fn as_any(&self) -> &dyn Any {

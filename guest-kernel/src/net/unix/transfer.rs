@@ -6,7 +6,9 @@ use crate::io::{Destination, Source};
 use crate::net::address::{Address, UnixAddress};
 use crate::net::buffer::{self, Buffer, Segment};
 use crate::net::socket::{Ancillary, Credentials, MessageFlags, Outgoing, Received, SocketType};
+use crate::wait::PollEvents;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// A stream that may send at all may send this much.
 const LEAST_SEND: usize = 16 << 10;
@@ -50,7 +52,12 @@ impl UnixSocket {
         &self,
         src: &mut Source<'_>,
         message: &mut Outgoing,
+        urgent: bool,
     ) -> Result<usize> {
+        let plain = match src.remaining() {
+            0 if urgent => return Err(Errno::EOPNOTSUPP),
+            length => length - usize::from(urgent),
+        };
         let peer = {
             let state = self.state.lock();
             let connected = match &state.role {
@@ -81,11 +88,69 @@ impl UnixSocket {
             }
         };
         let ancillary = self.outgoing(&peer, message);
-        let sent = buffer::send_stream(src, room, ancillary, |segment| {
-            peer.state.lock().incoming.push(segment, true)
-        });
-        peer.queue.wake(READABLE);
+        let mut ancillary = ancillary;
+        let mut sent = Ok(0);
+        if plain > 0 {
+            let rest = Ancillary {
+                credentials: ancillary.credentials,
+                ..Ancillary::default()
+            };
+            let ancillary = core::mem::replace(&mut ancillary, rest);
+            sent = buffer::send_stream(src, room.min(plain), ancillary, |segment| {
+                peer.state.lock().incoming.push(segment, true)
+            });
+        }
+        if let (true, 1, Ok(before)) = (urgent, src.remaining(), &sent) {
+            // The last byte is a message of its own.
+            sent = match peer.take_urgent_from(src, ancillary) {
+                Err(_) if *before > 0 => sent,
+                result => result.map(|()| before + 1),
+            };
+        }
+        // As on Linux, any data wakes who waits for urgent data, too.
+        peer.queue
+            .wake(READABLE | PollEvents::PRI | PollEvents::RDBAND);
         sent
+    }
+
+    /// Puts the one byte that is left in `src` into the buffer, as urgent.
+    fn take_urgent_from(&self, src: &mut Source<'_>, ancillary: Ancillary) -> Result<()> {
+        let mut segment = Segment::message(src, None)?;
+        segment.ancillary = ancillary;
+        let embryo = {
+            let mut state = self.state.lock();
+            state.incoming.push_urgent(segment)?;
+            state.embryo
+        };
+        if !embryo {
+            self.owner.signal_urgent();
+        }
+        Ok(())
+    }
+
+    /// Reads the urgent byte. EINVAL: there is none, or it is read with the others.
+    pub(super) fn receive_urgent(
+        &self,
+        dst: &mut Destination<'_>,
+        flags: MessageFlags,
+    ) -> Result<Received> {
+        let inline = self.options.lock().urgent_inline();
+        let peek = flags.contains(MessageFlags::PEEK);
+        let byte = match inline {
+            true => None,
+            false => self.state.lock().incoming.take_urgent(peek),
+        };
+        let byte = byte.ok_or(Errno::EINVAL)?;
+        if dst.remaining() > 0 {
+            dst.put(&[byte])?;
+        }
+        // One byte, even if there was no room for it.
+        Ok(Received {
+            bytes: 1,
+            length: 1,
+            urgent: true,
+            ..Received::default()
+        })
     }
 
     pub(super) fn receive_stream(
@@ -93,12 +158,22 @@ impl UnixSocket {
         dst: &mut Destination<'_>,
         flags: MessageFlags,
     ) -> Result<Received> {
+        let inline = self.options.lock().urgent_inline();
+        let peek = flags.contains(MessageFlags::PEEK);
+        let over;
         {
             let mut state = self.state.lock();
             if !matches!(state.role, Role::Connected { .. }) {
                 return Err(Errno::EINVAL);
             }
-            if state.incoming.is_empty() {
+            let nothing = if peek {
+                over = Vec::new();
+                state.incoming.peek(1, inline).0.is_empty()
+            } else {
+                over = state.incoming.step_over_urgent(inline);
+                state.incoming.is_empty()
+            };
+            if nothing {
                 return match (state.error.take(), state.shut_read) {
                     (Some(error), _) => Err(error),
                     (None, true) => Ok(Received::default()),
@@ -106,10 +181,10 @@ impl UnixSocket {
                 };
             }
         }
+        drop(over);
         let peer = self.peer();
         let was_full = peer.as_ref().is_some_and(|peer| !peer.can_send_to(self));
-        let peek = flags.contains(MessageFlags::PEEK);
-        let (bytes, ancillary) = buffer::receive_stream(&self.state, incoming, dst, peek)?;
+        let (bytes, ancillary) = buffer::receive_stream(&self.state, incoming, dst, peek, inline)?;
         if let Some(peer) = peer
             && was_full
             && peer.can_send_to(self)

@@ -144,10 +144,14 @@ impl TcpSocket {
             }
             bytes
         } else if skip > 0 {
-            let (bytes, _) = self.state.lock().incoming.peek(skip + dst.remaining());
+            let (bytes, _) = self
+                .state
+                .lock()
+                .incoming
+                .peek(skip + dst.remaining(), inline);
             dst.put(bytes.get(skip..).unwrap_or_default())?
         } else {
-            buffer::receive_stream(&self.state, incoming, dst, peek)?.0
+            buffer::receive_stream(&self.state, incoming, dst, peek, inline)?.0
         };
         self.state.lock().forget_passed_mark();
         if let Some(peer) = peer
