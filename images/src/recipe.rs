@@ -4,9 +4,12 @@
 //! ordinary clients (npm, apt-get) from whatever sources these are configured for; chosen files
 //! are taken out, a few are written by the recipe itself. No root privileges, no container.
 
+mod accept;
 mod archive;
 mod fetch;
 mod library_cache;
+
+pub use accept::{Accept, Accepted};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,8 +91,20 @@ struct DebianPackage {
     package: String,
     version: String,
     sha256: String,
+    /// Other versions that will do, in the order they are tried when the archive has dropped the
+    /// first.
+    #[serde(default)]
+    accepted: Vec<Version>,
     /// Paths to take, `/usr`-merged; `*` at the end stands for the rest of a name.
     files: Vec<String>,
+}
+
+/// A version of a package, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Version {
+    version: String,
+    sha256: String,
 }
 
 /// Parameters of `/etc/ld.so.cache`.
@@ -151,13 +166,19 @@ impl Recipe {
         })
     }
 
-    /// Fetches the packages for `architecture` and puts the tree together. `progress` gets a line
-    /// at each step.
-    pub fn prepare(&self, architecture: &str, progress: &mut dyn FnMut(&str)) -> Result<Prepared> {
+    /// Fetches the packages for `architecture` and puts the tree together. `accept` says what else
+    /// than the recipe's versions will do. `progress` gets a line at each step.
+    pub fn prepare(
+        &self,
+        architecture: &str,
+        accept: &Accept,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Prepared> {
         let mut provenance = Provenance::new(format!("recipe {}", self.name));
         provenance.architecture = Some(architecture.to_owned());
         let mut tree = Tree::default();
-        self.apply(architecture, &mut tree, &mut provenance.sources, progress)?;
+        let sources = &mut provenance.sources;
+        self.apply(architecture, accept, &mut tree, sources, progress)?;
         Ok(Prepared {
             tree,
             mtime: self.mtime.unwrap_or(crate::erofs::DEFAULT_MTIME),
@@ -169,12 +190,13 @@ impl Recipe {
     fn apply(
         &self,
         architecture: &str,
+        accept: &Accept,
         tree: &mut Tree,
         sources: &mut Vec<Source>,
         progress: &mut dyn FnMut(&str),
     ) -> Result<()> {
         if let Some(base) = &self.base {
-            Recipe::builtin(base)?.apply(architecture, tree, sources, progress)?;
+            Recipe::builtin(base)?.apply(architecture, accept, tree, sources, progress)?;
         }
         let packages = self.architectures.get(architecture).ok_or_else(|| {
             let known: Vec<&str> = self.architectures.keys().map(String::as_str).collect();
@@ -188,11 +210,11 @@ impl Recipe {
                 "Debian package {} {}",
                 package.package, package.version
             ));
-            let source = fetch::debian(package, tree)?;
+            let source = fetch::debian(package, accept, tree)?;
             if let Some(wanted) = &source.instead_of {
                 progress(&format!(
-                    "  {} {wanted} is no longer in the configured archive; took {}",
-                    source.name, source.version
+                    "  {} {wanted} is no longer in the configured archive; took {} ({})",
+                    source.name, source.version, source.integrity
                 ));
             }
             sources.push(source);
@@ -263,7 +285,10 @@ mod tests {
     #[test]
     fn another_architecture_is_refused_before_anything_is_fetched() {
         let recipe = Recipe::builtin("node:24").unwrap();
-        let error = recipe.prepare("m68k", &mut |_| {}).unwrap_err().to_string();
+        let error = recipe
+            .prepare("m68k", &Accept::default(), &mut |_| {})
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not for m68k"), "{error}");
     }
 }

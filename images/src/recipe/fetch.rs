@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256, Sha512};
 
+use super::accept::Accept;
 use super::archive::{self, Modes, Rule};
-use super::{DebianPackage, NpmPackage};
+use super::{DebianPackage, NpmPackage, Version};
 use crate::image::Source;
 use crate::tree::Tree;
 use crate::{Error, Result};
@@ -73,9 +74,10 @@ pub fn npm(package: &NpmPackage, tree: &mut Tree) -> Result<Source> {
     })
 }
 
-/// Fetches a Debian package and takes its files into `tree`. When the archive no longer has the
-/// recipe's version, its candidate is taken and the result says so.
-pub fn debian(package: &DebianPackage, tree: &mut Tree) -> Result<Source> {
+/// Fetches a Debian package and takes its files into `tree`: the recipe's version, else the first
+/// of the others that are accepted and that the configured archive has. Each must have the digest
+/// it is known by; the result says if it is not the recipe's own.
+pub fn debian(package: &DebianPackage, accept: &Accept, tree: &mut Tree) -> Result<Source> {
     let name = &package.package;
     let failed = |reason: String| Error::Fetch {
         package: format!("Debian's {name}"),
@@ -83,16 +85,25 @@ pub fn debian(package: &DebianPackage, tree: &mut Tree) -> Result<Source> {
     };
     let directory =
         tempfile::tempdir().map_err(Error::io("create", Path::new("temporary files")))?;
-    let pinned = format!("{name}={}", package.version);
-    let mut output = apt_download(directory.path(), &pinned).map_err(failed)?;
-    if !output.status.success() {
-        output = apt_download(directory.path(), name).map_err(failed)?;
+    let versions = accept.versions(package);
+    let mut known = None;
+    for version in &versions {
+        let spec = format!("{name}={}", version.version);
+        let output = apt_download(directory.path(), &spec).map_err(failed)?;
+        if output.status.success() {
+            known = Some(version);
+            break;
+        }
     }
-    if !output.status.success() {
-        return Err(failed(format!(
-            "apt-get failed: {}. Is the network reachable? `apt-get update` renews the package lists",
-            complaint(&output)
-        )));
+    if known.is_none() {
+        let output = apt_download(directory.path(), name).map_err(failed)?;
+        if !output.status.success() {
+            return Err(failed(format!(
+                "apt-get failed: {}. Is the network reachable? `apt-get update` renews the \
+                 package lists",
+                complaint(&output)
+            )));
+        }
     }
     let file = only_file(directory.path(), ".deb").map_err(failed)?;
     let version = deb_version(&file).map_err(failed)?;
@@ -104,15 +115,9 @@ pub fn debian(package: &DebianPackage, tree: &mut Tree) -> Result<Source> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let is_pinned = version == package.version;
-    if is_pinned && digest != package.sha256 {
-        return Err(failed(format!(
-            "the SHA-256 of version {version} is {digest}, the recipe says {}: the configured \
-             archive is not Debian's, or not for this architecture",
-            package.sha256
-        )));
-    }
+    check(package, accept, &versions, known, &version, &digest).map_err(failed)?;
     take_deb(&file, package, tree).map_err(failed)?;
+    let is_pinned = version == package.version;
     Ok(Source {
         kind: "debian".into(),
         name: name.clone(),
@@ -122,11 +127,50 @@ pub fn debian(package: &DebianPackage, tree: &mut Tree) -> Result<Source> {
     })
 }
 
+/// Whether what the archive delivered may be taken: `known` is the version that was asked for, if
+/// the archive had any of the `versions` that are accepted.
+fn check(
+    package: &DebianPackage,
+    accept: &Accept,
+    versions: &[Version],
+    known: Option<&Version>,
+    version: &str,
+    digest: &str,
+) -> Result<(), String> {
+    let name = &package.package;
+    match known {
+        Some(known) if known.version != version => Err(format!(
+            "the archive delivered version {version} for {}: it is not Debian's",
+            known.version
+        )),
+        Some(known) if known.sha256 != digest => Err(format!(
+            "the SHA-256 of version {version} is {digest}, it should be {}: the configured archive \
+             is not Debian's, or not for this architecture",
+            known.sha256
+        )),
+        Some(_) => Ok(()),
+        None if accept.archive_versions => Ok(()),
+        None => {
+            let names: Vec<&str> = versions.iter().map(|v| v.version.as_str()).collect();
+            Err(format!(
+                "the configured archive has version {version}, the recipe knows only {}. To take \
+                 what the archive has, add --accept {name}={version}:{digest} (this very file), \
+                 or --accept-archive-versions (whatever the archive has signed, for all packages)",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
 fn apt_download(directory: &Path, spec: &str) -> Result<Output, String> {
     run(
         // apt's own sandbox user could not write to our directory; the digest is checked anyway.
         Command::new("apt-get")
-            .args(["-q", "-o", "APT::Sandbox::User=root", "download", spec])
+            .args(["-q", "-o", "APT::Sandbox::User=root"])
+            // Only what a signed index vouches for.
+            .args(["-o", "APT::Get::AllowUnauthenticated=false"])
+            .args(["-o", "Acquire::AllowInsecureRepositories=false"])
+            .args(["download", spec])
             .env("LC_ALL", "C")
             .current_dir(directory),
         "apt-get",
@@ -235,6 +279,38 @@ mod tests {
             error.unwrap_err(),
             "`no-such-client` is not installed: install it"
         );
+    }
+
+    #[test]
+    fn a_package_is_what_it_is_known_by_or_refused_with_the_way_out() {
+        let known = Version {
+            version: "2".into(),
+            sha256: "aa".into(),
+        };
+        let package = DebianPackage {
+            package: "libx".into(),
+            version: "2".into(),
+            sha256: "aa".into(),
+            accepted: vec![],
+            files: vec![],
+        };
+        let strict = Accept::default();
+        let versions = strict.versions(&package);
+        let asked = |known, version: &str, digest: &str| {
+            check(&package, &strict, &versions, known, version, digest)
+        };
+        assert!(asked(Some(&known), "2", "aa").is_ok());
+        assert!(asked(Some(&known), "2", "ab").is_err());
+        assert!(asked(Some(&known), "3", "aa").is_err());
+        let error = asked(None, "3", "bb").unwrap_err();
+        assert!(error.contains("--accept libx=3:bb"), "{error}");
+        let lenient = Accept {
+            archive_versions: true,
+            ..Accept::default()
+        };
+        assert!(check(&package, &lenient, &versions, None, "3", "bb").is_ok());
+        // Leniency is about versions, not about what a known one is.
+        assert!(check(&package, &lenient, &versions, Some(&known), "2", "bb").is_err());
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use sprout_images::Store;
 use sprout_vmm::host::{self, HostError};
 use sprout_vmm::isolation::{PrivilegeMode, Required};
 use sprout_vmm::kernel::Kernel;
+use sprout_vmm::page_cache::{self, Share};
 use sprout_vmm::shell::Shell;
 use sprout_vmm::vm::VmError;
 use sprout_vmm::{cpuid, probe};
@@ -90,6 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     checks.push(memory(&read("/proc/meminfo"), &read(OVERCOMMIT)));
     checks.push(huge_pages(fs::read_to_string(HUGE_PAGES).ok().as_deref()));
+    checks.extend(images());
     checks.push(seccomp());
     checks.push(open_files());
     checks.push(address_space());
@@ -347,6 +350,55 @@ fn huge_pages(policy: Option<&str>) -> Check {
     }
 }
 
+/// How the images of the store lie in the page cache.
+fn images() -> Vec<Check> {
+    let listed = Store::open_default().and_then(|store| store.list());
+    let images = listed.unwrap_or_default().into_iter();
+    images
+        .map(|image| match image {
+            Ok(image) => match page_cache::share(&image.path) {
+                Ok(share) => image_in_cache(&image.reference.to_string(), &share),
+                Err(error) => Check::bad(
+                    "images",
+                    Grade::Warning,
+                    format!("{}: {}: {error}", image.reference, image.path.display()),
+                    "make the file readable to this user",
+                ),
+            },
+            Err(error) => Check::bad(
+                "images",
+                Grade::Warning,
+                error.to_string(),
+                "build the image again",
+            ),
+        })
+        .collect()
+}
+
+fn image_in_cache(name: &str, share: &Share) -> Check {
+    let mib = |bytes: u64| bytes >> 20;
+    let (large, small) = (share.large, share.small_bytes());
+    let mut finding = format!(
+        "{name}: {} of {} MiB in large folios of the page cache",
+        mib(large),
+        mib(share.whole)
+    );
+    if small > 0 {
+        finding += &format!(", {} MiB in small ones", mib(small));
+    }
+    // What is not there at all comes in large ones when it is needed.
+    if small <= share.whole / 16 {
+        return Check::ok("images", finding);
+    }
+    Check::bad(
+        "images",
+        Grade::Warning,
+        format!("{finding}: programs in it start more slowly"),
+        "nothing, if memory is free: the next start of a guest puts it right; `sprout image build` \
+         does so at once",
+    )
+}
+
 fn seccomp() -> Check {
     // SAFETY: the call takes no pointers.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
@@ -424,6 +476,22 @@ mod tests {
         assert!(advice("vmx", "kvm_intel").contains("--device /dev/kvm"));
         assert!(advice("hypervisor", "").contains("nested virtualization"));
         assert!(advice("", "").contains("firmware"));
+    }
+
+    #[test]
+    fn images_in_small_folios_are_a_warning() {
+        let share = |large, small: u64| Share {
+            whole: 128 << 20,
+            large,
+            small: std::iter::once(0..small).collect(),
+        };
+        let good = image_in_cache("node:24", &share(128 << 20, 0));
+        assert_eq!(good.grade, Grade::Ok);
+        assert!(good.finding.contains("128 of 128 MiB"), "{}", good.finding);
+        assert_eq!(image_in_cache("x:1", &share(0, 0)).grade, Grade::Ok);
+        let bad = image_in_cache("x:1", &share(64 << 20, 64 << 20));
+        assert_eq!(bad.grade, Grade::Warning);
+        assert!(bad.finding.contains("64 MiB in small"), "{}", bad.finding);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::json;
 use sprout_images::erofs;
 use sprout_images::erofs::read::{Entry, Reader};
-use sprout_images::recipe::{Prepared, Recipe};
+use sprout_images::recipe::{Accept, Accepted, Prepared, Recipe};
 use sprout_images::tree::{Tree, TreeKind};
 use sprout_images::{Image, ImageConfig, Provenance, Reference, Store};
 
@@ -47,6 +47,13 @@ struct Build {
     /// Program to start, and its first arguments: one option for each (of a directory)
     #[arg(long, value_name = "PATH|ARG", allow_hyphen_values = true)]
     entrypoint: Vec<String>,
+    /// Version of a Debian package that will do where the archive has none the recipe knows
+    #[arg(long, value_name = "PACKAGE=VERSION:SHA256")]
+    accept: Vec<Accepted>,
+    /// Where the configured archive has no version of a Debian package that the recipe knows, take
+    /// what it has, on the strength of its signature; the image's provenance says so
+    #[arg(long)]
+    accept_archive_versions: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -121,7 +128,11 @@ fn prepare(args: Build, progress: &mut dyn FnMut(&str)) -> anyhow::Result<(Refer
             .with_context(|| format!("`{}` is neither a directory nor a recipe", args.source))?
     };
     let reference = args.name.map_or_else(|| recipe.name.parse(), Ok)?;
-    let prepared = recipe.prepare(std::env::consts::ARCH, progress)?;
+    let accept = Accept {
+        packages: args.accept,
+        archive_versions: args.accept_archive_versions,
+    };
+    let prepared = recipe.prepare(std::env::consts::ARCH, &accept, progress)?;
     Ok((reference, prepared))
 }
 

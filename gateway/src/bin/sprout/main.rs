@@ -3,6 +3,7 @@
 
 mod deploy;
 mod doctor;
+mod folios;
 mod guest;
 mod image;
 mod isolation;

@@ -13,10 +13,12 @@ use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
+use sprout_vmm::snapshot::manifest::Manifest;
 use sprout_vmm::snapshot::restore::prepare;
 use sprout_vmm::text::printable;
 use sprout_vmm::vm::Stop;
 
+use crate::folios;
 use crate::isolation::Requirement;
 
 /// Arguments of `sprout restore`.
@@ -63,6 +65,8 @@ pub fn request(id: &str, path: &str, body: &str) -> anyhow::Result<Vec<u8>> {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = Store::open_default()?.snapshot_dir(&args.name)?;
     let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
+    let known = Manifest::read(&path)?;
+    let folios = folios::keep(known.images.iter().map(|image| image.path.as_path()));
     let start = Instant::now();
     let snapshot = Snapshot::open(&path)?;
     let manifest = snapshot.manifest();
@@ -96,7 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         for (name, duration) in phases {
             eprintln!("{name:<9} {:>9.3} ms", duration.as_secs_f64() * 1e3);
         }
-        for (name, value) in vm.counters() {
+        for (name, value) in vm.counters().into_iter().chain(folios) {
             eprintln!("{name} {value}");
         }
         if let Some(text) = backend.take_stats() {

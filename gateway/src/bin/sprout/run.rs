@@ -12,6 +12,7 @@ use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::vm::{Stop, VmError};
 
+use crate::folios;
 use crate::guest::GuestArgs;
 
 /// Exit status when the time is over, as coreutils' `timeout` has it.
@@ -63,6 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .context("cannot take over the terminal's signals")?
         .ending_in(args.timeout);
 
+    let folios = folios::keep(config.images.iter().map(|image| image.path.as_path()));
     let shell = Shell::new()?;
     let create = shell.created_in();
     let start = Instant::now();
@@ -72,7 +74,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let result = vm.run(Some(&kernel), &mut terminal);
     let run = start.elapsed();
-    let counters = vm.counters();
+    let mut counters = vm.counters();
+    if !config.images.is_empty() {
+        counters.extend(folios);
+    }
     let sentry = terminal.take_stats().unwrap_or_default();
     let start = Instant::now();
     drop(vm);

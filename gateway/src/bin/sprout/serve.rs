@@ -12,6 +12,7 @@ use sprout_images::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::folios;
 use crate::isolation::Requirement;
 
 /// Arguments of `sprout serve`.
@@ -91,6 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..Config::new(store.functions_dir(), store.snapshots_dir(), command)
     };
     config.check()?;
+    folios::watch(store).context("cannot start a thread")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
