@@ -3,6 +3,7 @@
 #include "test.h"
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/timerfd.h>
 #define PIPE 65536

@@ -61,7 +61,9 @@ pub fn keep(path: &Path) -> io::Result<Share> {
         return Ok(found);
     };
     for range in &found.small {
-        file.read_again(range.clone())?;
+        for start in range.clone().step_by(share::WINDOW as usize) {
+            file.read_again(start..range.end.min(start + share::WINDOW))?;
+        }
     }
     let after = file.share()?;
     attempt.end(after.small.is_empty());

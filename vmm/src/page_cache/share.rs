@@ -13,6 +13,9 @@ use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
 use crate::mapping::Mapping;
 
+/// So much is mapped at a time, which a process shows as its own memory.
+pub(super) const WINDOW: u64 = 8 * HUGE_PAGE_SIZE;
+
 /// What of a file is in the page cache, in bytes; counted in whole large pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Share {
@@ -28,8 +31,20 @@ impl Share {
     /// Looks at the first `whole` bytes of `file`, a multiple of large pages, through `mapping`,
     /// which has it mapped with large pages wanted.
     pub fn of(file: &File, mapping: &Mapping, whole: u64) -> io::Result<Share> {
+        let mut share = Share {
+            whole,
+            ..Share::default()
+        };
+        for start in (0..whole).step_by(WINDOW as usize) {
+            share.add(file, mapping, start..whole.min(start + WINDOW))?;
+        }
+        Ok(share)
+    }
+
+    /// Looks at one window more, the one behind those before.
+    fn add(&mut self, file: &File, mapping: &Mapping, window: Range<u64>) -> io::Result<()> {
         let mut resident = Vec::new();
-        for start in (0..whole).step_by(HUGE_PAGE_SIZE as usize) {
+        for start in window.clone().step_by(HUGE_PAGE_SIZE as usize) {
             let block = start..start + HUGE_PAGE_SIZE;
             if let Some(page) = cached_page(file, mapping, &block) {
                 // Present already, so nothing is read. Gone meanwhile: then it is read, no harm.
@@ -37,22 +52,20 @@ impl Share {
                 resident.push(block);
             }
         }
-        let is_large = large_blocks(mapping, whole)?;
-        let mut share = Share {
-            whole,
-            ..Share::default()
-        };
+        let is_large = large_blocks(mapping, &window)?;
+        let length = (window.end - window.start) as usize;
+        mapping.advise(window.start as usize, length, libc::MADV_DONTNEED)?;
         for block in resident {
             let large = is_large
-                .get((block.start / HUGE_PAGE_SIZE) as usize)
+                .get(((block.start - window.start) / HUGE_PAGE_SIZE) as usize)
                 .is_some_and(|large| *large);
-            match share.small.last_mut() {
-                _ if large => share.large += HUGE_PAGE_SIZE,
+            match self.small.last_mut() {
+                _ if large => self.large += HUGE_PAGE_SIZE,
                 Some(last) if last.end == block.start => last.end = block.end,
-                _ => share.small.push(block),
+                _ => self.small.push(block),
             }
         }
-        Ok(share)
+        Ok(())
     }
 
     /// Bytes that are there in small folios, at least in part.
@@ -124,15 +137,15 @@ fn resident_page(mapping: &Mapping, block: &Range<u64>) -> Option<u64> {
         .map(|index| block.start + index as u64 * PAGE_SIZE)
 }
 
-/// For each large page of the mapping's first `whole` bytes, whether it is mapped as one.
-fn large_blocks(mapping: &Mapping, whole: u64) -> io::Result<Vec<bool>> {
-    let count = (whole / HUGE_PAGE_SIZE) as usize;
-    if let Some(blocks) = scan(mapping, whole)? {
+/// For each large page of a window, the only one that is mapped, whether it is mapped as one.
+fn large_blocks(mapping: &Mapping, window: &Range<u64>) -> io::Result<Vec<bool>> {
+    if let Some(blocks) = scan(mapping, window)? {
         return Ok(blocks);
     }
     // Only the sum is known: all are large, or none counts as such.
+    let length = window.end - window.start;
     let large = large_bytes(mapping)?;
-    Ok(vec![large >= whole; count])
+    Ok(vec![large >= length; (length / HUGE_PAGE_SIZE) as usize])
 }
 
 /// `struct page_region` (`linux/fs.h`).
@@ -167,9 +180,10 @@ const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
 const PAGE_IS_HUGE: u64 = 1 << 6;
 
 /// As [`large_blocks`]; `None` before Linux 6.7.
-fn scan(mapping: &Mapping, whole: u64) -> io::Result<Option<Vec<bool>>> {
+fn scan(mapping: &Mapping, window: &Range<u64>) -> io::Result<Option<Vec<bool>>> {
     let pagemap = File::open("/proc/self/pagemap")?;
-    let base = mapping.as_ptr() as u64;
+    let base = mapping.as_ptr() as u64 + window.start;
+    let whole = window.end - window.start;
     let mut blocks = vec![false; (whole / HUGE_PAGE_SIZE) as usize];
     let mut regions = [PageRegion::default(); 64];
     let mut at = base;
