@@ -2,6 +2,10 @@
 // whatever address or register value it has: each is tried, in the way of a fuzzer but always with
 // the same values, and what it did is counted. In ring-3 mode without a wall the sentry's own memory
 // is not tried: there a program can break its machine (but only that).
+// case jumps: jumps
+// case returns: returns
+// QEMU 7 applies SMAP to the stack of IRET and of far returns in ring 3; its own Linux falls over it.
+// not under TCG: returns
 #include "test.h"
 #include <ucontext.h>
 
@@ -71,11 +75,6 @@ static void jumps(void) {
     report("call");
     EVERYWHERE("push %0\n ret" ::"r"(at) : CLOBBERED);
     report("ret");
-    EVERYWHERE("mov %%ss, %%eax\n mov %%rsp, %%rcx\n push %%rax\n push %%rcx\n pushf\n"
-               "mov %%cs, %%eax\n push %%rax\n push %0\n iretq" ::"r"(at) : CLOBBERED);
-    tally("iret");
-    EVERYWHERE("mov %%cs, %%eax\n push %%rax\n push %0\n lretq" ::"r"(at) : CLOBBERED);
-    tally("far ret");
     // With flags that are the sentry's to be free of: TF, AC, DF, NT.
     static const unsigned long flags[] = {0x100, 0x40000, 0x400, 0x4000, 0x44500, 0x200000};
     for (unsigned f = 0; f < sizeof flags / sizeof *flags; f++) {
@@ -84,6 +83,16 @@ static void jumps(void) {
         __asm__ volatile("pushf\n andq $~0x44500, (%%rsp)\n popf" ::: "memory", "cc");
     }
     report("jmp with flags");
+}
+
+static void returns(void) {
+    EVERYWHERE("mov %%ss, %%eax\n mov %%rsp, %%rcx\n push %%rax\n push %%rcx\n pushf\n"
+               "mov %%cs, %%eax\n push %%rax\n push %0\n iretq" ::"r"(at) : CLOBBERED);
+    tally("iret");
+    EVERYWHERE("mov %%cs, %%eax\n push %%rax\n push %0\n lretq" ::"r"(at) : CLOBBERED);
+    tally("far ret");
+    EVERYWHERE("mov %%rsp, %%rbx\n mov %0, %%rsp\n iretq" ::"r"(at) : CLOBBERED);
+    tally("iret from it");
 }
 
 static void selectors(void) {
@@ -137,8 +146,6 @@ static void stacks(void) {
     report("a fault on it");
     EVERYWHERE("mov %%rsp, %%rbx\n mov %0, %%rsp\n mov $15, %%eax\n syscall\n mov %%rbx, %%rsp" ::"r"(at) : CLOBBERED);
     report("sigreturn from it");
-    EVERYWHERE("mov %%rsp, %%rbx\n mov %0, %%rsp\n iretq" ::"r"(at) : CLOBBERED);
-    tally("iret from it");
 }
 
 static void instructions(void) {
@@ -251,13 +258,17 @@ static void frames(void) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     sigaltstack(&(stack_t){.ss_sp = alt, .ss_size = sizeof alt}, NULL);
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE};
     for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
         handle(signals[i], caught, SA_NODEFER | SA_ONSTACK);
+    if (argc > 1 && !strcmp(argv[1], "returns")) {
+        returns();
+        selectors();
+        return 0;
+    }
     jumps();
-    selectors();
     accesses();
     stacks();
     instructions();

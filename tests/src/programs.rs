@@ -35,13 +35,16 @@ pub struct Case {
     pub vcpus: u32,
     /// Whether it looks for a wall between program and sentry.
     pub needs_wall: bool,
+    /// Whether QEMU's emulation of a processor (TCG) runs it as a processor does.
+    pub under_tcg: bool,
 }
 
 /// Reads the programs' sources and lists all cases, sorted. A line `// case NAME: ARG...` in a
 /// source declares one; a program without such a line is run once, without arguments. A line
 /// `// vcpus: N...` adds to each case one more for each number: `NAME@N`, in a machine with N vCPUs.
 /// `// needs wall` says that it expects to be kept from the sentry's memory, as in hardware mode or
-/// with `--sentry-isolation=strict`.
+/// with `--sentry-isolation=strict`; `// not under TCG: NAME...` names cases that fail under QEMU's
+/// emulation, whatever kernel they run on.
 pub fn cases(sources: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let entries =
@@ -73,6 +76,9 @@ fn declared_cases(program: &str, source: &str) -> Vec<Case> {
         let lines = source.lines().filter_map(|line| line.strip_prefix("// "));
         lines.filter_map(move |line| line.strip_prefix(name))
     };
+    let wrong_under_tcg: Vec<&str> = directives("not under TCG:")
+        .flat_map(str::split_whitespace)
+        .collect();
     let mut cases: Vec<Case> = directives("case ")
         .filter_map(|line| line.split_once(':'))
         .map(|(name, args)| Case {
@@ -81,6 +87,7 @@ fn declared_cases(program: &str, source: &str) -> Vec<Case> {
             args: args.split_whitespace().map(str::to_owned).collect(),
             vcpus: 1,
             needs_wall: needs_wall(source),
+            under_tcg: !wrong_under_tcg.contains(&name),
         })
         .collect();
     if cases.is_empty() {
@@ -90,6 +97,7 @@ fn declared_cases(program: &str, source: &str) -> Vec<Case> {
             args: Vec::new(),
             vcpus: 1,
             needs_wall: needs_wall(source),
+            under_tcg: true,
         });
     }
     let more: Vec<u32> = directives("vcpus:")

@@ -48,7 +48,7 @@ fn bundle(dir: &Path) -> Result<usize> {
         .with_context(|| format!("creating {}", programs_dir.display()))?;
     let cases_dir = dir.join("cases");
     let mut count = 0;
-    for case in &cases {
+    for case in cases.iter().filter(|case| case.under_tcg) {
         let binary = programs::binary(&built, case);
         let copy = programs_dir.join(&case.program);
         fs::copy(&binary, &copy).with_context(|| format!("copying {}", binary.display()))?;
