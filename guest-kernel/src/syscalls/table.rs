@@ -198,7 +198,7 @@ syscalls! {
     [35 101] nanosleep(wanted: In<show::TimeSpec>, left: Out<show::TimeSpec>) => time::nanosleep, Full;
     [36 102] getitimer(which: Named<IntervalTimer>, out: Out<ItimerVal>) => time::getitimer, Full;
     [37 -] alarm(seconds: u32) => time::alarm, Full;
-    [38 103] setitimer(which: Named<IntervalTimer>, new: In<ItimerVal>, old: Out<ItimerVal>) => time::setitimer, Partial("ITIMER_VIRTUAL counts what ITIMER_PROF does");
+    [38 103] setitimer(which: Named<IntervalTimer>, new: In<ItimerVal>, old: Out<ItimerVal>) => time::setitimer, Full;
     [39 172] getpid() => task::getpid, Full;
     [40 71] sendfile(output: Fd, input: Fd, offset: In<Number64>, count: usize) => io::sendfile, Full;
     [41 198] socket(domain: Named<Family>, kind: Named<SocketKind>, protocol: i32) => net::socket, Partial("AF_UNIX, AF_INET and AF_INET6 within the VM, NETLINK_ROUTE dumps");
@@ -250,7 +250,7 @@ syscalls! {
     [95 166] umask(mask: ModeArg) => fs::umask, Full;
     [96 169] gettimeofday(out: Out<show::TimeVal>, zone: UserPtr<[i32; 2]>) => time::gettimeofday, Full;
     [97 163] getrlimit(resource: Named<Resource>, limit: Out<Limits>) => task::getrlimit, Full;
-    [98 165] getrusage(who: Named<UsageWho>, usage: UserPtr<[u64; 18]>) => task::getrusage, Partial("CPU time and resident size");
+    [98 165] getrusage(who: Named<UsageWho>, usage: UserPtr<[u64; 18]>) => task::getrusage, Partial("user and system time, resident size; other counts are 0");
     [99 179] sysinfo(out: UserPtr<[u64; 14]>) => misc::sysinfo, Full;
     [100 153] times(buffer: UserPtr<[u64; 4]>) => task::times, Full;
     [101 117] ptrace() => task::not_permitted, Refused("EPERM: no process may control another");

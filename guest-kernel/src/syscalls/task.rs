@@ -10,9 +10,10 @@ use crate::syscalls::time::TimeSpec;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
 use crate::task::exec::{self, Program};
 use crate::task::process::{self, ExitStatus, Process, RLIMITS, Rlimit, limit};
+use crate::task::sched::CpuTime;
 use crate::task::signal::{SigInfo, code, number::*};
 use crate::task::{Ctx, Task, exit, futex, sched};
-use crate::time::NSEC_PER_SEC;
+use crate::time::{NSEC_PER_SEC, cpu_limit};
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -303,10 +304,12 @@ pub fn execveat(
 }
 
 /// `struct rusage`, 144 bytes.
-fn rusage(user_ns: u64, resident_kib: u64) -> [u64; 18] {
+fn rusage(cpu: CpuTime, resident_kib: u64) -> [u64; 18] {
     let mut words = [0; 18];
-    words[0] = user_ns / NSEC_PER_SEC;
-    words[1] = user_ns % NSEC_PER_SEC / 1000;
+    for (place, ns) in [(0, cpu.user_ns()), (2, cpu.system_ns)] {
+        words[place] = ns / NSEC_PER_SEC;
+        words[place + 1] = ns % NSEC_PER_SEC / 1000;
+    }
     words[4] = resident_kib;
     words
 }
@@ -315,9 +318,9 @@ fn rusage(user_ns: u64, resident_kib: u64) -> [u64; 18] {
 pub fn getrusage(ctx: &Ctx, who: i32, usage: UserPtr<[u64; 18]>) -> Result<u64> {
     let process = ctx.process();
     let cpu = match who {
-        0 => process.cpu_time_ns(),
-        -1 => process.children_cpu_ns.load(Ordering::Relaxed),
-        1 => sched::cpu_time_ns(ctx.task()),
+        0 => process.cpu_time(),
+        -1 => *process.children_cpu.lock(),
+        1 => sched::cpu_time(ctx.task()),
         _ => return Err(Errno::EINVAL),
     };
     let resident = ctx.space().usage().rss_peak / 1024;
@@ -344,7 +347,7 @@ struct Found {
     /// As a wait4 status word.
     status: u32,
     info: SigInfo,
-    cpu_ns: u64,
+    cpu: CpuTime,
 }
 
 /// Looks for a child in a state of `options`; ECHILD when there is none to wait for at all.
@@ -368,9 +371,13 @@ fn find_child(ctx: &Ctx, select: &dyn Fn(&Process) -> bool, options: u32) -> Res
                 ExitStatus::Signaled(signal, false) => (code::CLD_KILLED, i32::from(signal)),
                 ExitStatus::Signaled(signal, true) => (code::CLD_DUMPED, i32::from(signal)),
             };
-            let cpu_ns = child.cpu_time_ns() + child.children_cpu_ns.load(Ordering::Relaxed);
+            let own_time = child.cpu_time();
+            let cpu = own_time + *child.children_cpu.lock();
             if options & WNOWAIT == 0 {
-                own.children_cpu_ns.fetch_add(cpu_ns, Ordering::Relaxed);
+                {
+                    let mut children = own.children_cpu.lock();
+                    *children = *children + cpu;
+                }
                 process::remove(pid);
             }
             let info = SigInfo::child(why, pid, value);
@@ -378,7 +385,7 @@ fn find_child(ctx: &Ctx, select: &dyn Fn(&Process) -> bool, options: u32) -> Res
                 pid,
                 status: status.wait_status(),
                 info,
-                cpu_ns,
+                cpu,
             }));
         }
         let mut signals = child.signals.lock();
@@ -400,7 +407,7 @@ fn find_child(ctx: &Ctx, select: &dyn Fn(&Process) -> bool, options: u32) -> Res
             pid,
             status,
             info,
-            cpu_ns: 0,
+            cpu: CpuTime::default(),
         }));
     }
     if any { Ok(None) } else { Err(Errno::ECHILD) }
@@ -443,7 +450,7 @@ pub fn wait4(
         return Ok(0);
     };
     ctx.write_if(status, &found.status)?;
-    ctx.write_if(usage, &rusage(found.cpu_ns, 0))?;
+    ctx.write_if(usage, &rusage(found.cpu, 0))?;
     Ok(found.pid.into())
 }
 
@@ -468,7 +475,7 @@ pub fn waitid(
         ctx.write_bytes(info.addr().wrapping_add(16), &value.as_bytes()[16..28])?;
     }
     if let Some(found) = found? {
-        ctx.write_if(usage, &rusage(found.cpu_ns, 0))?;
+        ctx.write_if(usage, &rusage(found.cpu, 0))?;
     }
     Ok(0)
 }
@@ -589,6 +596,9 @@ pub fn prlimit64(
         }
         process.rlimits.lock()[index] = Rlimit { soft, hard };
         limits_changed(&process);
+        if index == limit::CPU {
+            cpu_limit::watch(&process);
+        }
     }
     ctx.write_if(old, &[current.soft, current.hard])?;
     Ok(0)
@@ -627,13 +637,19 @@ pub fn getcpu(ctx: &Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Result<u64> {
     Ok(0)
 }
 
-/// times(2): clock ticks since boot; user time of the process and its children.
+/// times(2): clock ticks since boot; CPU time of the process and its children.
 pub fn times(ctx: &Ctx, buffer: UserPtr<[u64; 4]>) -> Result<u64> {
     const TICK_NS: u64 = NSEC_PER_SEC / 100;
     let process = ctx.process();
-    let own = process.cpu_time_ns() / TICK_NS;
-    let children = process.children_cpu_ns.load(Ordering::Relaxed) / TICK_NS;
-    ctx.write_if(buffer, &[own, 0, children, 0])?;
+    let own = process.cpu_time();
+    let children = *process.children_cpu.lock();
+    let ns = [
+        own.user_ns(),
+        own.system_ns,
+        children.user_ns(),
+        children.system_ns,
+    ];
+    ctx.write_if(buffer, &ns.map(|ns| ns / TICK_NS))?;
     Ok(crate::time::monotonic_ns() / TICK_NS)
 }
 

@@ -32,8 +32,11 @@ pub fn exit_thread(task: Arc<Task>) -> ! {
     let space = process.space();
     release_thread(&task, &space);
     drop(task.set_own_parts(OwnParts::default()));
-    let cpu = sched::cpu_time_ns(&task);
-    process.dead_cpu_ns.fetch_add(cpu, Ordering::Relaxed);
+    let cpu = sched::cpu_time(&task);
+    {
+        let mut dead = process.dead_cpu.lock();
+        *dead = *dead + cpu;
+    }
     let last = process::remove_task(&task);
     if last {
         end_process(&process);

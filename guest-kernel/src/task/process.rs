@@ -4,6 +4,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::{AddressSpace, MemoryLimits};
 use crate::sync::{Lock, Rank};
+use crate::task::sched::{self, CpuTime};
 use crate::task::signal::ProcessSignals;
 use crate::task::thread::Task;
 use crate::tty::Tty;
@@ -11,7 +12,7 @@ use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 /// How a process ended, as wait reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub const RLIMITS: usize = 16;
 /// Numbers of limits.
 #[allow(missing_docs)]
 pub mod limit {
+    pub const CPU: usize = 0;
     pub const NOFILE: usize = 7;
     /// `/proc/sys/fs/nr_open`.
     pub const MOST_FILES: u64 = 1 << 20;
@@ -146,10 +148,10 @@ pub struct Process {
     pub program: Lock<ProgramInfo>,
     /// Interval and POSIX timers.
     pub timers: Lock<crate::time::process_timers::ProcessTimers>,
-    /// CPU time of threads that exited, and of waited-for children.
-    pub dead_cpu_ns: AtomicU64,
+    /// CPU time of threads that exited.
+    pub dead_cpu: Lock<CpuTime>,
     /// CPU time of waited-for children.
-    pub children_cpu_ns: AtomicU64,
+    pub children_cpu: Lock<CpuTime>,
     /// Monotonic start.
     pub start_ns: u64,
     /// PR_SET_DUMPABLE.
@@ -213,8 +215,8 @@ impl Process {
                 parent.map_or_else(Default::default, |p| p.program.lock().clone()),
             ),
             timers: Lock::new(Rank::ProcessTimers, Default::default()),
-            dead_cpu_ns: AtomicU64::new(0),
-            children_cpu_ns: AtomicU64::new(0),
+            dead_cpu: Lock::new(Rank::Leaf, CpuTime::default()),
+            children_cpu: Lock::new(Rank::Leaf, CpuTime::default()),
             start_ns: crate::time::monotonic_ns(),
             dumpable: AtomicU32::new(parent.map_or(1, |p| p.dumpable.load(Ordering::Relaxed))),
             no_huge_pages: AtomicU32::new(
@@ -307,12 +309,15 @@ impl Process {
 
     /// CPU time of all threads, in ns.
     pub fn cpu_time_ns(&self) -> u64 {
-        let live: u64 = self
-            .tasks()
-            .iter()
-            .map(|task| crate::task::sched::cpu_time_ns(task))
-            .sum();
-        live + self.dead_cpu_ns.load(Ordering::Relaxed)
+        self.cpu_time().total_ns
+    }
+
+    /// [`Process::cpu_time_ns`], split.
+    pub fn cpu_time(&self) -> CpuTime {
+        let tasks = self.tasks();
+        let live: CpuTime = tasks.iter().map(|task| sched::cpu_time(task)).sum();
+        let dead = *self.dead_cpu.lock();
+        live + dead
     }
 
     /// Lets a parent that waits in vfork go on.

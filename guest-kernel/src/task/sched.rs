@@ -219,6 +219,53 @@ pub fn start() -> ! {
     unreachable!("the boot context was scheduled");
 }
 
+/// CPU time, and how much of it passed in the sentry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In programs and in the sentry, in ns.
+    pub total_ns: u64,
+    /// In the sentry, in ns.
+    pub system_ns: u64,
+}
+
+impl CpuTime {
+    /// In programs, in ns.
+    pub fn user_ns(self) -> u64 {
+        self.total_ns.saturating_sub(self.system_ns)
+    }
+}
+
+impl core::ops::Add for CpuTime {
+    type Output = CpuTime;
+
+    fn add(self, other: CpuTime) -> CpuTime {
+        CpuTime {
+            total_ns: self.total_ns + other.total_ns,
+            system_ns: self.system_ns + other.system_ns,
+        }
+    }
+}
+
+impl core::iter::Sum for CpuTime {
+    fn sum<I: Iterator<Item = CpuTime>>(times: I) -> CpuTime {
+        times.fold(CpuTime::default(), |sum, time| sum + time)
+    }
+}
+
+/// [`cpu_time_ns`], split.
+pub fn cpu_time(task: &Task) -> CpuTime {
+    let entered = task.entered_tsc.load(Ordering::Relaxed);
+    let mut ticks = task.system_ticks.load(Ordering::Relaxed);
+    if entered != 0 {
+        ticks += arch::tsc().saturating_sub(entered);
+    }
+    let total_ns = cpu_time_ns(task);
+    CpuTime {
+        total_ns,
+        system_ns: time::ticks_to_ns(ticks).min(total_ns),
+    }
+}
+
 /// CPU time of a task, with the slice it is in.
 pub fn cpu_time_ns(task: &Task) -> u64 {
     let used = task.cpu_time_ns.load(Ordering::Relaxed);
@@ -287,6 +334,7 @@ fn switch_away() {
         own.searching = false;
         next.slice_start_ns
             .store(time::monotonic_ns(), Ordering::Relaxed);
+        next.enter_system(arch::tsc());
         if own
             .current
             .as_ref()
@@ -318,6 +366,7 @@ fn stop_accounting(cpu: usize) -> Option<Arc<Task>> {
     let own = &mut queue.cpus[cpu];
     let task = own.current.clone()?;
     if !core::mem::replace(&mut own.searching, true) {
+        task.leave_system(arch::tsc());
         let now = time::monotonic_ns();
         let slice = now.saturating_sub(task.slice_start_ns.swap(now, Ordering::Relaxed));
         task.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);

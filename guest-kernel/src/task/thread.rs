@@ -89,6 +89,10 @@ pub struct Task {
     pub cpu_time_ns: AtomicU64,
     /// Monotonic start of the current slice.
     pub slice_start_ns: AtomicU64,
+    /// TSC ticks of it that it spent in the sentry, up to when it last entered it.
+    pub system_ticks: AtomicU64,
+    /// TSC when it entered the sentry, or came to run in it; 0 while its program runs.
+    pub entered_tsc: AtomicU64,
 }
 
 impl Task {
@@ -118,7 +122,25 @@ impl Task {
             trap: Lock::new(Rank::TaskState, Default::default()),
             cpu_time_ns: AtomicU64::new(0),
             slice_start_ns: AtomicU64::new(0),
+            system_ticks: AtomicU64::new(0),
+            entered_tsc: AtomicU64::new(0),
         }))
+    }
+
+    /// From `tsc` on its time is the sentry's.
+    #[inline]
+    pub fn enter_system(&self, tsc: u64) {
+        self.entered_tsc.store(tsc, Ordering::Relaxed);
+    }
+
+    /// From `tsc` on its time is its program's, or it does not run. Only the vCPU that runs it writes
+    /// these, so no read-modify-write is needed.
+    #[inline]
+    pub fn leave_system(&self, tsc: u64) {
+        let span = tsc.saturating_sub(self.entered_tsc.load(Ordering::Relaxed));
+        let ticks = self.system_ticks.load(Ordering::Relaxed);
+        self.system_ticks.store(ticks + span, Ordering::Relaxed);
+        self.entered_tsc.store(0, Ordering::Relaxed);
     }
 
     /// Thread id.

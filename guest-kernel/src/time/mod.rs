@@ -4,6 +4,7 @@
 //! no exit. CLOCK_MONOTONIC goes on at restore where it stood at the snapshot; CLOCK_REALTIME is
 //! the host's.
 
+pub mod cpu_limit;
 pub mod process_timers;
 pub mod timers;
 
@@ -60,6 +61,12 @@ impl Base {
 /// Frequency of the TSC in kHz.
 pub fn tsc_khz() -> u64 {
     BASE.lock().reading.tsc_khz
+}
+
+/// `ticks` of the TSC in ns.
+pub fn ticks_to_ns(ticks: u64) -> u64 {
+    let mult = BASE.lock().mult;
+    ((u128::from(ticks) * u128::from(mult)) >> 32) as u64
 }
 
 /// CLOCK_MONOTONIC in ns.

@@ -49,6 +49,8 @@ pub enum Base {
     Realtime,
     /// CPU time of the process.
     ProcessCpu,
+    /// That of it that its programs ran.
+    ProcessUser,
     /// CPU time of this thread of it.
     ThreadCpu(u32),
     /// CPU time of another process.
@@ -62,6 +64,7 @@ impl Base {
             Base::Wall => crate::time::monotonic_ns(),
             Base::Realtime => crate::time::realtime_ns(),
             Base::ProcessCpu => process.cpu_time_ns(),
+            Base::ProcessUser => process.cpu_time().user_ns(),
             Base::OtherCpu(pid) => process::find(pid).map_or(u64::MAX, |other| other.cpu_time_ns()),
             Base::ThreadCpu(tid) => {
                 process::find_task(tid).map_or(u64::MAX, |task| sched::cpu_time_ns(&task))
@@ -71,7 +74,7 @@ impl Base {
 
     /// When to look whether `deadline` is reached. CPU time passes no faster than time does on all
     /// vCPUs together; whoever looks early looks again.
-    fn look_at(self, now: u64, deadline: u64) -> u64 {
+    pub(super) fn look_at(self, now: u64, deadline: u64) -> u64 {
         /// Between looks at a program that sleeps.
         const SHORTEST: u64 = 1_000_000;
         match self {
@@ -114,6 +117,8 @@ pub struct ProcessTimers {
     itimers: [Setting; ITIMERS],
     posix: BTreeMap<u32, PosixTimer>,
     next_id: u32,
+    /// When to look at RLIMIT_CPU ([`super::cpu_limit`]).
+    pub(super) cpu_limit: Option<TimerId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,7 +332,7 @@ impl ProcessTimers {
     pub fn interval_base(which: usize) -> Base {
         match which {
             0 => Base::Wall,
-            // All CPU time is the program's: the sentry's own is not told apart.
+            1 => Base::ProcessUser,
             _ => Base::ProcessCpu,
         }
     }
@@ -442,6 +447,9 @@ impl ProcessTimers {
     /// Exit: nothing fires any more.
     pub fn disarm_all(&mut self) {
         self.exec();
+        if let Some(armed) = self.cpu_limit.take() {
+            timers::cancel(armed);
+        }
         for setting in &mut self.itimers {
             if let Some(armed) = setting.armed.take() {
                 timers::cancel(armed);

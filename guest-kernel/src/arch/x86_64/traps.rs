@@ -18,8 +18,10 @@ fn current() -> Arc<Task> {
 
 /// SYSCALL.
 pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
+    let entered = super::tsc();
     smp::enter();
     let task = current();
+    task.enter_system(entered);
     let task = if is_strict() && !came_by_syscall(&task, frame) {
         jumped_to_entry(&task, frame);
         task
@@ -62,8 +64,10 @@ pub(super) extern "C" fn new_task(frame: &mut TrapFrame) {
 
 /// An exception or tick that came while the program ran.
 pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, error: u64, cr2: u64) {
+    let entered = super::tsc();
     smp::enter();
     let task = current();
+    task.enter_system(entered);
     match vector {
         14 => page_fault(&task, frame, error, fault_address(cr2)),
         v if v == u64::from(PREEMPT_VECTOR) => sched::yield_current(&task),
@@ -202,6 +206,7 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
         }
         signal::finish_interrupted(frame);
         if frame.rip < USER_END {
+            task.leave_system(super::tsc());
             drop(task);
             smp::leave();
             return;

@@ -15,25 +15,27 @@ use core::fmt::{self, Write};
 pub fn stat(process: &ProcessInfo, thread: &ThreadInfo, of_thread: bool) -> Vec<u8> {
     let usage = process.space.usage();
     let own = if of_thread {
-        thread.cpu_ns
+        thread.cpu_time
     } else {
-        process.cpu_ns
+        process.cpu
     };
     let rss = (usage.rss_anonymous + usage.rss_file) / 4096;
     let rss_limit = process.limits.get(5).map_or(u64::MAX, |limit| limit.0);
     let mut out = format!("{} (", thread.tid).into_bytes();
     out.extend_from_slice(&thread.name);
     let rest = format!(
-        ") {state} {parent} {group} {session} 0 -1 4194304 0 0 0 0 {utime} 0 {cutime} 0 {priority} \
-         {nice} {threads} 0 {start} {size} {rss} {rss_limit} 0 0 0 0 0 {pending} {blocked} {ignored} \
+        ") {state} {parent} {group} {session} 0 -1 4194304 0 0 0 0 {utime} {stime} {cutime} {cstime} \
+         {priority} {nice} {threads} 0 {start} {size} {rss} {rss_limit} 0 0 0 0 0 {pending} {blocked} {ignored} \
          {caught} 0 0 0 17 {cpu} {real_time} \
          {policy} 0 0 0 0 0 0 0 0 0 0 0\n",
         state = state(process, thread),
         parent = process.parent,
         group = process.group,
         session = process.session,
-        utime = own / NS_PER_TICK,
-        cutime = process.children_cpu_ns / NS_PER_TICK,
+        utime = own.user_ns() / NS_PER_TICK,
+        stime = own.system_ns / NS_PER_TICK,
+        cutime = process.children_cpu.user_ns() / NS_PER_TICK,
+        cstime = process.children_cpu.system_ns / NS_PER_TICK,
         threads = process.threads,
         start = process.start_ns / NS_PER_TICK,
         size = usage.size,

@@ -5,6 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
+use crate::task::sched::CpuTime;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -42,10 +43,10 @@ pub struct ProcessInfo {
     pub session: u32,
     /// Whether it ended and was not waited for.
     pub zombie: bool,
-    /// CPU time of its threads, in ns.
-    pub cpu_ns: u64,
-    /// CPU time of waited-for children, in ns.
-    pub children_cpu_ns: u64,
+    /// CPU time of its threads.
+    pub cpu: CpuTime,
+    /// CPU time of waited-for children.
+    pub children_cpu: CpuTime,
     /// Monotonic start, in ns.
     pub start_ns: u64,
     /// Number of threads.
@@ -86,8 +87,8 @@ pub struct ThreadInfo {
     pub name: Vec<u8>,
     /// State: `R`, `S`, `T` or `Z`.
     pub state: char,
-    /// CPU time, in ns.
-    pub cpu_ns: u64,
+    /// CPU time.
+    pub cpu_time: CpuTime,
     /// Signals pending for the thread.
     pub pending: u64,
     /// Signals blocked.

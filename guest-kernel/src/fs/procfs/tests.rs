@@ -8,6 +8,7 @@ use crate::fs::testing::NullFile;
 use crate::io::{Destination, Source};
 use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
+use crate::task::sched::CpuTime;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -46,8 +47,11 @@ impl ProcSource for OneProcess {
             group: 7,
             session: 7,
             zombie: false,
-            cpu_ns: 20_000_000,
-            children_cpu_ns: 0,
+            cpu: CpuTime {
+                total_ns: 50_000_000,
+                system_ns: 30_000_000,
+            },
+            children_cpu: CpuTime::default(),
             start_ns: 0,
             threads: 2,
             space: Arc::new(AddressSpace::new().ok()?),
@@ -75,7 +79,7 @@ impl ProcSource for OneProcess {
             tid,
             name,
             state: 'S',
-            cpu_ns: 0,
+            cpu_time: CpuTime::default(),
             pending: 0,
             blocked: 0,
             allowed_cpus: 1,

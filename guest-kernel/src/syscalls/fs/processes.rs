@@ -41,7 +41,7 @@ fn zombie(pid: u32, tid: u32) -> Option<ThreadInfo> {
         tid,
         name: name[..name.len().min(15)].to_vec(),
         state: 'Z',
-        cpu_ns: process.cpu_time_ns(),
+        cpu_time: process.cpu_time(),
         pending: 0,
         blocked: 0,
         allowed_cpus: crate::smp::all_cpus(),
@@ -93,14 +93,15 @@ impl ProcSource for ProcessTable {
         let pending = process.signals.lock().pending.set().0;
         let tasks = process.tasks();
         let first = tasks.first();
+        let children_cpu = *process.children_cpu.lock();
         Some(ProcessInfo {
             pid,
             parent: process.parent.load(Ordering::Relaxed),
             group: process.pgid.load(Ordering::Relaxed),
             session: process.sid.load(Ordering::Relaxed),
             zombie: process.is_zombie(),
-            cpu_ns: process.cpu_time_ns(),
-            children_cpu_ns: process.children_cpu_ns.load(Ordering::Relaxed),
+            cpu: process.cpu_time(),
+            children_cpu,
             start_ns: process.start_ns,
             threads: process.tasks().len(),
             space: process.space(),
@@ -134,14 +135,14 @@ impl ProcSource for ProcessTable {
             RunState::Stopped => 'T',
             RunState::Dead => 'Z',
         };
-        let cpu_ns = sched::cpu_time_ns(&task);
+        let cpu = sched::cpu_time(&task);
         let policy = task.policy.lock().clone();
         let attributes = task.attributes.lock().clone();
         Some(ThreadInfo {
             tid,
             name: thread_name(&task),
             state,
-            cpu_ns,
+            cpu_time: cpu,
             pending,
             blocked,
             allowed_cpus: task.affinity() & crate::smp::all_cpus(),
