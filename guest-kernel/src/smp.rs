@@ -118,6 +118,16 @@ fn enter_with_others() {
     acquire(cpu);
 }
 
+/// The program of the current task is going to run: calls the vCPUs that the sentry has something
+/// for.
+#[inline]
+pub fn call_others() {
+    if count() > 1 {
+        crate::task::sched::kick_idle();
+        send_kicks();
+    }
+}
+
 /// The program of the current task is about to run: gives the kernel lock back.
 #[inline]
 pub fn leave() {
@@ -127,10 +137,7 @@ pub fn leave() {
 }
 
 fn leave_with_others() {
-    crate::task::sched::kick_idle();
     let cpu = arch::cpu_index();
-    let rewatch = platform::clock_is_watched_too_late();
-    send_kicks(rewatch);
     platform::take_kick(cpu);
     CPUS[cpu].state.store(state::PROGRAM, Ordering::SeqCst);
     release();
@@ -143,8 +150,7 @@ pub fn idle<R>(wait: impl FnOnce() -> R) -> Option<R> {
     }
     let cpu = arch::cpu_index();
     let own = &CPUS[cpu];
-    crate::task::sched::kick_idle();
-    send_kicks(false);
+    call_others();
     platform::take_kick(cpu);
     own.state.store(state::SPINNING, Ordering::SeqCst);
     release();
@@ -168,8 +174,7 @@ pub fn let_others_in() {
     if count() == 1 {
         return;
     }
-    crate::task::sched::kick_idle();
-    send_kicks(false);
+    call_others();
     release();
     acquire(arch::cpu_index());
 }
@@ -257,8 +262,7 @@ pub fn shoot_down(space: Option<u64>) {
                 _ => waited_for &= !(1 << number),
             }
         }
-        // Once more after a while: a kick that came between the release of the kernel lock and the
-        // program's first instruction did not interrupt it.
+        // Once more after a while: the other one's thread may not get to run.
         if kicks != 0 && arch::tsc() >= next_kick {
             kick(kicks);
             next_kick = arch::tsc() + 2 * spin_ticks();
@@ -356,13 +360,11 @@ fn release() {
     }
 }
 
-/// Kicks the vCPUs that were called; with `rewatch`, the VMM looks at the next timer in any case.
-fn send_kicks(rewatch: bool) {
+/// Kicks the vCPUs that were called.
+fn send_kicks() {
     let called = KICKS.swap(0, Ordering::Relaxed);
     if called != 0 {
         kick(called);
-    } else if rewatch {
-        platform::kick(0);
     }
 }
 

@@ -12,7 +12,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use sprout_abi::hypercall::{
-    self, MAX_SEGMENTS, TerminalState, event, number, signal, stream, terminal,
+    self, MAX_SEGMENTS, TerminalState, event, kick_flags, number, signal, stream, terminal,
 };
 use vm_memory::{ByteValued, VolatileSlice};
 
@@ -43,6 +43,12 @@ pub enum Outcome {
     Wait(Wait),
     /// The vCPUs of this mask are to look at their flags.
     Kick(u64),
+    /// The vCPU's next tick is to come by the guest's next timer; if that has passed, `late` tells
+    /// whether to have one soon.
+    Clock {
+        /// `kick_flags::LATE`.
+        late: bool,
+    },
     /// Another vCPU is to start.
     Start {
         /// Which one.
@@ -103,8 +109,8 @@ pub enum DoorbellError {
 
 /// A request that was read.
 pub enum Request<'a> {
-    /// It concerns the vCPUs alone, or needs nothing; for [`Outcome::Kick`] and [`Outcome::Start`]
-    /// the caller writes the result.
+    /// It concerns the vCPUs alone, or needs nothing; for [`Outcome::Kick`],
+    /// [`Outcome::Clock`] and [`Outcome::Start`] the caller writes the result.
     Done(Outcome),
     /// It needs the backend.
     Outside(Call<'a>),
@@ -136,6 +142,9 @@ pub fn parse(memory: &GuestMemory, gpa: u64) -> Result<Request<'_>, DoorbellErro
             wanted: a2,
             turn: a3,
         }),
+        number::KICK if a1 & kick_flags::CLOCK != 0 => Outcome::Clock {
+            late: a1 & kick_flags::LATE != 0,
+        },
         number::KICK => Outcome::Kick(a0),
         number::START_CPU => Outcome::Start {
             cpu: a0,

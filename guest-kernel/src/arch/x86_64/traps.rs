@@ -3,6 +3,7 @@
 use super::{fpu, is_strict, ring0};
 use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
+use crate::platform;
 use crate::smp;
 use crate::task::signal::{SigInfo, code, number::*};
 use crate::task::{Task, TrapInfo, sched, signal};
@@ -16,9 +17,16 @@ fn current() -> Arc<Task> {
     }
 }
 
+/// First thing on every way from a program into the sentry.
+#[inline]
+fn enter() {
+    platform::entered();
+    smp::enter();
+}
+
 /// SYSCALL.
 pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
-    smp::enter();
+    enter();
     let task = current();
     let task = if is_strict() && !came_by_syscall(&task, frame) {
         jumped_to_entry(&task, frame);
@@ -57,7 +65,7 @@ pub(super) extern "C" fn new_task(frame: &mut TrapFrame) {
 
 /// An exception or tick that came while the program ran.
 pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, error: u64, cr2: u64) {
-    smp::enter();
+    enter();
     let task = current();
     match vector {
         14 => page_fault(&task, error, fault_address(cr2)),
@@ -163,6 +171,7 @@ fn fpu_code(area: &[u8], vector: u64) -> i32 {
 
 /// Everything that has to happen before the program goes on: ticks, signals, exit.
 fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
+    let mut timers_ran = false;
     loop {
         if task.is_killed() {
             crate::task::exit::exit_thread(task);
@@ -171,7 +180,7 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
             crate::task::oom::make_room(&task);
             continue;
         }
-        if crate::platform::take_preempt_pending() {
+        if platform::take_preempt_pending() {
             sched::yield_current(&task);
             continue;
         }
@@ -190,6 +199,13 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
         }
         signal::finish_interrupted(frame);
         if frame.rip < USER_END {
+            if !timer_is_watched(&task, &mut timers_ran) {
+                continue;
+            }
+            smp::call_others();
+            if !platform::may_return() {
+                continue;
+            }
             drop(task);
             smp::leave();
             return;
@@ -198,6 +214,27 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
         // half back in the program.
         bad_return(&task, frame.rip);
     }
+}
+
+/// Whether the next timer is going to interrupt the program in time. False: it was due already and
+/// has run. That happens once on a way back, as `ran` tells: the program gets on however short the
+/// intervals of its timers are.
+#[inline]
+fn timer_is_watched(task: &Arc<Task>, ran: &mut bool) -> bool {
+    let Some(due) = platform::unwatched_timer() else {
+        return true;
+    };
+    let is_due = || !*ran && due <= crate::time::monotonic_ns();
+    if !is_due() {
+        platform::watch_clock(*ran);
+        if !is_due() {
+            return true;
+        }
+    }
+    *ran = true;
+    // As a tick would.
+    sched::yield_current(task);
+    false
 }
 
 /// What Linux makes of an IRET to `rip`, which is not the program's.
