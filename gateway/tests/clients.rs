@@ -393,7 +393,8 @@ fn clients_that_do_not_read_leave_workers_to_others() {
     for _ in 0..5 {
         assert_eq!(server.get("/f/hello").status, 200);
     }
-    assert_eq!(server.busy_workers(), 3);
+    // A worker that has just answered may be counted for a moment after its client has all of it.
+    wait_until("they keep their share", || server.busy_workers() == 3);
     drop(slow);
     wait_until("they are gone", || server.busy_workers() == 0);
 }
