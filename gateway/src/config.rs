@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sprout_agent::Limits;
-use sprout_vmm::isolation::Required;
+use sprout_protocol::Required;
 
 /// Everything the gateway needs to know to run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Program and arguments of the process that starts workers (`sprout_vmm::worker::nursery`).
+    /// Program and arguments of the process that starts workers (`sprout_protocol::nursery`).
     pub worker_command: Vec<OsString>,
     /// Directory of the deployed functions.
     pub functions: PathBuf,
@@ -51,7 +51,7 @@ pub struct Config {
 
 impl Config {
     /// Largest request body that can be configured: it has to fit one message to a worker.
-    pub const MAX_REQUEST_BODY: usize = sprout_vmm::worker::protocol::MAX_MESSAGE - (4 << 20);
+    pub const MAX_REQUEST_BODY: usize = sprout_protocol::MAX_MESSAGE - (4 << 20);
 
     /// Most header fields that can be configured: what holds them takes some more.
     pub const MAX_HEADER_FIELDS: usize = 10_000;

@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use sprout_agent::{ProtocolError, RequestEncoder, ResponseEvent, ResponseHead};
-use sprout_vmm::worker::protocol::{Assign, Seed};
+use sprout_protocol::{Assign, Seed};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sprout_agent::{ErrorReport, ResponseEvent};
-use sprout_vmm::text::{printable, printable_within};
-use sprout_vmm::worker::protocol::Assign;
+use sprout_protocol::Assign;
+use sprout_text::{printable, printable_within};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;

@@ -9,7 +9,8 @@
 //! the deadline passes or the process dies. Workers serve one request and are never used again.
 //! [`registry`] knows the deployed functions, [`metrics`] what happened.
 //!
-//! Depends on `sprout-vmm` (the worker protocol) and `sprout-agent` (the request channel).
+//! Depends on `sprout-protocol` (what workers say and are told), `sprout-agent` (the request channel)
+//! and `sprout-text`: building and testing it needs neither KVM nor the sentry.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,7 +1,7 @@
 //! What functions print, as log lines that say which function and which request.
 
-use sprout_vmm::text::{CUT, cut_before, printable};
-use sprout_vmm::worker::protocol::LogStream;
+use sprout_protocol::LogStream;
+use sprout_text::{CUT, cut_before, printable};
 
 /// Longest line; longer ones are cut into several.
 pub const MAX_LINE: usize = 8 * 1024;

@@ -10,7 +10,7 @@ mod desk;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sprout_vmm::worker::protocol::Seed;
+use sprout_protocol::Seed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

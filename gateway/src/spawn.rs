@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use sprout_vmm::worker::nursery::{self, NURSERY_FD};
+use sprout_protocol::nursery::{self, NURSERY_FD};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;

@@ -4,11 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
-use sprout_vmm::text::printable_within;
-use sprout_vmm::worker::protocol::{
-    self, Decoder, Done, FromWorker, LogStream, MAX_FROM_WORKER, Outcome, ProtocolError, Seed,
-    ToWorker,
+use sprout_protocol::{
+    Decoder, Done, FromWorker, LogStream, MAX_FROM_WORKER, Outcome, ProtocolError, Seed, ToWorker,
 };
+use sprout_text::printable_within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -64,7 +63,7 @@ impl Worker {
     pub async fn ready(&mut self, seed: Option<&Seed>) -> Result<(), String> {
         self.created().await?;
         let Some(seed) = seed else { return Ok(()) };
-        let message = protocol::encode(&ToWorker::Prepare(seed.clone()));
+        let message = sprout_protocol::encode(&ToWorker::Prepare(seed.clone()));
         let message = message.map_err(|error| error.to_string())?;
         match self.socket.write_all(&message).await {
             Ok(()) => Ok(()),
@@ -196,7 +195,7 @@ impl Worker {
         log: &mut FunctionLog,
         done: &mut Option<Done>,
     ) -> Result<(), Failure> {
-        let message = protocol::encode_assign(&job.assign)
+        let message = sprout_protocol::encode_assign(&job.assign)
             .map_err(|error| Failure::Worker(error.to_string()))?;
         if let Err(error) = self.socket.write_all(&message).await {
             return Err(Failure::NotBegun(self.broken(error.into()).await));

@@ -27,14 +27,7 @@ fn locate() -> Result<PathBuf> {
     let target = crate::target_dir();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "sprout-gateway",
-            "--bin",
-            "sprout",
-        ])
+        .args(["build", "--release", "--package", "sprout"])
         .arg("--target-dir")
         .arg(&target)
         .current_dir(crate::source_dir())

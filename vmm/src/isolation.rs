@@ -18,18 +18,6 @@ pub enum PrivilegeMode {
     Hardware,
 }
 
-/// The least that has to stand between a program and its sentry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Required {
-    /// The VM around both is enough.
-    #[default]
-    Shared,
-    /// Page tables of their own, or more.
-    Strict,
-    /// The processor's privilege levels.
-    Hardware,
-}
-
 impl PrivilegeMode {
     /// From the value in the shared page.
     pub fn from_abi(value: u32) -> Option<Self> {
@@ -49,23 +37,6 @@ impl PrivilegeMode {
             Self::Ring3Strict => "ring3-strict",
         }
     }
-
-    /// Whether it is as much as is required; the error says what it is and what to do.
-    pub fn check(self, required: Required) -> Result<(), String> {
-        match (required, self) {
-            (Required::Shared, _)
-            | (Required::Strict, Self::Ring3Strict | Self::Hardware)
-            | (Required::Hardware, Self::Hardware) => Ok(()),
-            (Required::Strict, Self::Ring3) => Err(format!(
-                "strict isolation is required and this is {self}; make it again with \
-                 --sentry-isolation=strict"
-            )),
-            (Required::Hardware, _) => Err(format!(
-                "hardware isolation is required and this is {self}; make it again on a host with \
-                 hardware virtualization"
-            )),
-        }
-    }
 }
 
 impl std::fmt::Display for PrivilegeMode {
@@ -81,26 +52,6 @@ impl std::fmt::Display for PrivilegeMode {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_requirement_accepts_its_mode_and_stronger_ones() {
-        use PrivilegeMode::{Hardware, Ring3, Ring3Strict};
-        for (required, accepted) in [
-            (Required::Shared, [true, true, true]),
-            (Required::Strict, [false, true, true]),
-            (Required::Hardware, [false, false, true]),
-        ] {
-            for (mode, accepted) in [Ring3, Ring3Strict, Hardware].into_iter().zip(accepted) {
-                assert_eq!(
-                    mode.check(required).is_ok(),
-                    accepted,
-                    "{mode} {required:?}"
-                );
-            }
-        }
-        let refusal = Ring3.check(Required::Strict).unwrap_err();
-        assert!(refusal.contains("--sentry-isolation=strict"));
-    }
 
     #[test]
     fn manifests_use_the_names() {

@@ -1,7 +1,7 @@
 //! The virtual machine monitor: one process, one micro-VM, a thread for each vCPU.
 //!
-//! Depends on `sprout-abi`, the contract with the sentry, and on `sprout-agent` for the notice a
-//! restored guest gets before its first request.
+//! Depends on `sprout-abi`, the contract with the sentry, and `sprout-text`. What guest and outside
+//! say to each other over the request channel is not its affair.
 //!
 //! A [`shell::Shell`] is a VM without a guest. It becomes a [`vm::Vm`] by booting the sentry
 //! ([`boot`]) or by restoring a snapshot. [`vm::Vm::run`] enters the guest and serves its
@@ -27,7 +27,5 @@ pub mod shell;
 pub mod snapshot;
 pub mod stats;
 mod symbols;
-pub mod text;
 mod vcpu;
 pub mod vm;
-pub mod worker;

@@ -1,66 +1,22 @@
-//! Snapshots and workers with a hand-assembled guest: an echo server that waits for requests.
+//! Snapshots with a hand-assembled guest: an echo server that waits for requests.
 
 mod common;
 
 use std::fs;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use common::{Code, boot};
+use common::{boot, echo_server, take};
 use sprout_abi::ABI_VERSION;
-use sprout_abi::hypercall::{event, number, wait_flags};
-use sprout_abi::layout::{HYPERCALL_PAGE_GPA, KERNEL_GPA, RESTORE_INFO_GPA};
+use sprout_abi::hypercall::event;
+use sprout_abi::layout::RESTORE_INFO_GPA;
 use sprout_vmm::backend::buffered::Buffered;
-use sprout_vmm::isolation::Required;
-use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::manifest::FORMAT_VERSION;
 use sprout_vmm::snapshot::working_set::touched_pages;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
-use sprout_vmm::worker::protocol::{self, Assign, Done, FromWorker, Outcome, Seed, ToWorker};
-use sprout_vmm::worker::{self, Jail};
 use vm_memory::{Bytes, GuestAddress};
-
-/// Waits for a request, receives it, sends it back with its events' byte in front, again and again.
-fn echo_server() -> Kernel {
-    let list = HYPERCALL_PAGE_GPA + 64;
-    let data = KERNEL_GPA + 0x4000;
-    let request = common::REQUEST;
-    let mut code = Code::new();
-    let top = code.position();
-    code = code
-        .call(number::WAIT, &[u64::MAX, wait_flags::READY, event::REQUEST])
-        .copy_result_to(common::DIRECT + data)
-        .store(request + 64, data + 8)
-        .store(request + 72, 4096)
-        .call(number::CHANNEL_RECV, &[list, 1])
-        .copy_result_to(request + 72 + 16)
-        .store(request + 64, data)
-        .store(request + 72, 8)
-        .store(request + 80, data + 8)
-        .call(number::CHANNEL_SEND, &[list, 2])
-        .jump(top);
-    code.kernel(b"")
-}
-
-fn take(target: &Path) {
-    let kernel = echo_server();
-    let mut vm = boot(&kernel);
-    let mut warmup = Buffered::new([b"warm".to_vec()]);
-    assert_eq!(vm.run(Some(&kernel), &mut warmup).unwrap(), Stop::Ready);
-    assert_eq!(warmup.take_responses()[8..], *b"warm");
-    let description = Description {
-        sentry: kernel.build_id(),
-        command: vec!["echo".into()],
-    };
-    vm.snapshot(target, &description).unwrap();
-    // The guest goes on unharmed.
-    let mut more = Buffered::new([b"more".to_vec()]);
-    assert_eq!(vm.run(Some(&kernel), &mut more).unwrap(), Stop::Ready);
-    assert_eq!(more.take_responses()[8..], *b"more");
-}
 
 fn restore(snapshot: &Snapshot) -> Vm {
     Shell::new().unwrap().prepare(snapshot).unwrap()
@@ -128,7 +84,7 @@ fn a_rehearsal_finds_the_working_set() {
         sentry: kernel.build_id(),
         command: vec![],
     };
-    vm.snapshot_rehearsed(&target, &description, b"rehearsal")
+    vm.snapshot_rehearsed(&target, &description, &|_| Ok(b"rehearsal".to_vec()))
         .unwrap();
     let snapshot = Snapshot::open(&target).unwrap();
     snapshot.verify().unwrap();
@@ -265,81 +221,4 @@ fn an_unwritable_place_is_an_error_and_leaves_nothing() {
         .to_string();
     assert!(error.contains("cannot create"), "{error}");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-}
-
-#[test]
-fn a_worker_serves_one_request() {
-    let root = tempfile::tempdir().unwrap();
-    let target = root.path().join("seed");
-    take(&target);
-    for prepare in [false, true] {
-        let (gateway, theirs) = UnixStream::pair().unwrap();
-        let worker = std::thread::spawn(move || worker::serve(&theirs, Jail::Open));
-        assert_eq!(
-            protocol::receive::<FromWorker>(&gateway).unwrap(),
-            FromWorker::Ready
-        );
-        let seed = Seed {
-            snapshot_dir: target.clone(),
-            required_isolation: Required::Shared,
-        };
-        if prepare {
-            protocol::send(&gateway, &ToWorker::Prepare(seed.clone())).unwrap();
-        }
-        let request = b"the request".to_vec();
-        let assign = Assign {
-            seed,
-            request,
-            strace: false,
-            stats: true,
-        };
-        protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
-        let mut response = Vec::new();
-        let done = loop {
-            match protocol::receive::<FromWorker>(&gateway).unwrap() {
-                FromWorker::Response { bytes } => response.extend(bytes),
-                FromWorker::Done(done) => break done,
-                other => panic!("{other:?}"),
-            }
-        };
-        // The notice of the restore comes first, then the request.
-        assert!(response.ends_with(b"the request"), "{response:?}");
-        assert!(response.windows(11).any(|part| part == b"instance_id"));
-        assert_eq!(done.outcome, Outcome::Answered);
-        assert!(done.timings.create > 0 && done.timings.restore > 0);
-        assert!(done.timings.first_byte > 0 && done.timings.last_byte > 0);
-        assert!(done.counters.iter().any(|(name, _)| name == "kvm.exits"));
-        println!("{:?}", done.timings);
-        worker.join().unwrap().unwrap();
-    }
-}
-
-#[test]
-fn a_worker_reports_a_seed_it_can_not_use() {
-    let (gateway, theirs) = UnixStream::pair().unwrap();
-    let worker = std::thread::spawn(move || worker::serve(&theirs, Jail::Open));
-    assert_eq!(
-        protocol::receive::<FromWorker>(&gateway).unwrap(),
-        FromWorker::Ready
-    );
-    let seed = Seed {
-        snapshot_dir: "/no/such/seed".into(),
-        required_isolation: Required::Shared,
-    };
-    let assign = Assign {
-        seed,
-        request: vec![],
-        strace: false,
-        stats: false,
-    };
-    protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
-    let FromWorker::Done(Done {
-        outcome: Outcome::Failed { error },
-        ..
-    }) = protocol::receive(&gateway).unwrap()
-    else {
-        panic!("not Done");
-    };
-    assert!(error.contains("/no/such/seed"), "{error}");
-    worker.join().unwrap().unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sprout_vmm::worker::protocol::Seed;
+use sprout_protocol::Seed;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -110,8 +110,8 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::job::Reply;
-    use sprout_vmm::isolation::Required;
-    use sprout_vmm::worker::protocol::Assign;
+    use sprout_protocol::Assign;
+    use sprout_protocol::Required;
     use std::time::Duration;
     use tokio::sync::mpsc;
 

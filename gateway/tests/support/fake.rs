@@ -6,10 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use sprout_agent::{Limits, Request, RequestDecoder, ResponseHead, frame};
-use sprout_vmm::worker::nursery;
-use sprout_vmm::worker::protocol::{
-    Done, FromWorker, LogStream, Outcome, Timings, ToWorker, receive, send,
-};
+use sprout_protocol::nursery;
+use sprout_protocol::{Done, FromWorker, LogStream, Outcome, Timings, ToWorker, receive, send};
 
 /// Set for the processes that are workers, to the directory that gets their pids.
 pub const ENVIRONMENT: &str = "SPROUT_FAKE_WORKER";

@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use sprout_abi::hypercall::{
     self, MAX_SEGMENTS, TerminalState, event, number, signal, stream, terminal,
 };
+use sprout_text::printable;
 use vm_memory::{ByteValued, VolatileSlice};
 
 use crate::backend::{Backend, InputStream, Stream, TerminalAnswer, TerminalCall};
 use crate::clock::GuestClock;
 use crate::memory::{Access, GuestMemory, MemoryError, Wire};
-use crate::text::printable;
 
 /// Longest text (panic message, audit line) taken from a guest.
 const MAX_TEXT: u64 = 4096;

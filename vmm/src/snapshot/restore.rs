@@ -7,10 +7,9 @@
 use std::io;
 use std::thread;
 
-use sprout_abi::boot::{RestoreInfo, boot_flags};
+use sprout_abi::boot::RestoreInfo;
 use sprout_abi::hypercall::event;
 use sprout_abi::layout::RESTORE_INFO_GPA;
-use sprout_agent::Restored;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::loading::Loading;
@@ -144,22 +143,6 @@ impl Vm {
         let ram = self.memory.ram_mapping();
         // A kernel that ignores it gives a larger working set, not a wrong one.
         let _ = ram.advise(0, ram.size(), libc::MADV_RANDOM);
-    }
-
-    /// Like [`Vm::resume`] for a guest with a request channel; returns what the guest is to read:
-    /// the notice that it is a copy, and the request.
-    pub fn resume_with_request(&mut self, flags: u64, request: &[u8]) -> Result<Vec<u8>, VmError> {
-        let instance = self.resume(flags | boot_flags::CHANNEL)?;
-        let notice = Restored {
-            generation: instance.generation,
-            instance_id: instance.id_text(),
-        };
-        let mut bytes = notice.encode().map_err(|error| VmError::Io {
-            action: "write the notice of the restore",
-            cause: io::Error::other(error),
-        })?;
-        bytes.extend_from_slice(request);
-        Ok(bytes)
     }
 
     /// Makes a prepared guest an instance of its own and ends its WAIT: the next

@@ -1,12 +1,15 @@
 //! Taking a snapshot of a guest that waits for a request.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sprout_abi::ABI_VERSION;
+use sprout_abi::boot::boot_flags;
 use sprout_abi::hypercall::{event, wait_flags};
 
 use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part};
+use super::restore::Instance;
 use super::staging::Staging;
 use super::state::State;
 use super::working_set::{self, Touched, WorkingSet};
@@ -34,6 +37,9 @@ pub struct Description {
     pub command: Vec<String>,
 }
 
+/// Makes the bytes that this instance is to read as its request.
+pub type Rehearsal<'a> = &'a dyn Fn(&Instance) -> io::Result<Vec<u8>>;
+
 impl Vm {
     /// Writes the waiting guest to the directory `target`, in place of an older snapshot there.
     /// The guest stays as it is and can go on.
@@ -50,15 +56,15 @@ impl Vm {
         Ok(manifest)
     }
 
-    /// Like [`Vm::snapshot`]; before the snapshot gets its name, instances of it answer `request`
-    /// (framed by `sprout_agent`): a first one, so that the guest knows which pages belong
-    /// together, a second one, so that the working set is known. An instance that does not answer
-    /// costs speed and is reported in the log, nothing more.
+    /// Like [`Vm::snapshot`]; before the snapshot gets its name, instances of it answer a request:
+    /// a first one, so that the guest knows which pages belong together, a second one, so that the
+    /// working set is known. An instance that does not answer costs speed and is reported in the
+    /// log, nothing more.
     pub fn snapshot_rehearsed(
         &mut self,
         target: &Path,
         description: &Description,
-        request: &[u8],
+        request: Rehearsal<'_>,
     ) -> Result<Manifest, VmError> {
         let images = self.image_records()?;
         let touched = self.rehearse_as_it_is(target, description, &images, request)?;
@@ -88,7 +94,7 @@ impl Vm {
         target: &Path,
         description: &Description,
         images: &[ImageRecord],
-        request: &[u8],
+        request: Rehearsal<'_>,
     ) -> Result<Option<Vec<u8>>, VmError> {
         let staging = Staging::beside(target)?;
         self.stage(&staging, description, images)?;
@@ -170,7 +176,7 @@ impl Vm {
             .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, wait)))
             .collect::<Result<_, VmError>>()?;
         let state = State::new(vcpus, monotonic_ns).encode().map_err(|reason| {
-            SnapshotError::io("write", staging.path())(std::io::Error::other(reason))
+            SnapshotError::io("write", staging.path())(io::Error::other(reason))
         })?;
         let privilege_mode = self.privilege_mode();
 
@@ -215,12 +221,13 @@ fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), Snapshot
 ///
 /// The memory file is dropped from the page cache first and read without read-ahead: a fault then
 /// maps the page that is touched and none of its neighbours.
-fn rehearse(directory: &Path, request: &[u8]) -> Result<Touched, VmError> {
+fn rehearse(directory: &Path, request: Rehearsal<'_>) -> Result<Touched, VmError> {
     let snapshot = Snapshot::open(directory)?;
     snapshot.drop_from_cache();
     let mut vm = Shell::new()?.prepare(&snapshot)?;
     vm.read_page_by_page();
-    let request = vm.resume_with_request(0, request)?;
+    let instance = vm.resume(boot_flags::CHANNEL)?;
+    let request = request(&instance).map_err(VmError::io("make the request of a rehearsal"))?;
     let mut backend = Buffered::new([request])
         .with_first_request()
         .ending_in(REHEARSAL_TIME);

@@ -3,15 +3,19 @@
 // Each test crate uses its part of this.
 #![allow(dead_code)]
 
-use sprout_abi::hypercall::number;
+use std::path::Path;
+
+use sprout_abi::hypercall::{event, number, wait_flags};
 use sprout_abi::layout::{
     DIRECT_MAP_BASE, DOORBELL_PORT, HYPERCALL_PAGE_GPA, KERNEL_BASE, KERNEL_GPA,
 };
+use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::boot::{BootConfig, Program};
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::memory::MIN_RAM;
 use sprout_vmm::shell::Shell;
-use sprout_vmm::vm::Vm;
+use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::vm::{Stop, Vm};
 
 /// Machine code under construction. The hypercall page is reached through the direct map.
 pub struct Code(pub Vec<u8>);
@@ -170,4 +174,44 @@ pub fn boot_with(kernel: &Kernel, vcpus: usize) -> Vm {
         hostname: "test".into(),
     };
     Shell::new().unwrap().boot(&config).unwrap()
+}
+
+/// Waits for a request, receives it, sends it back with its events' byte in front, again and again.
+pub fn echo_server() -> Kernel {
+    let list = HYPERCALL_PAGE_GPA + 64;
+    let data = KERNEL_GPA + 0x4000;
+    let request = REQUEST;
+    let mut code = Code::new();
+    let top = code.position();
+    code = code
+        .call(number::WAIT, &[u64::MAX, wait_flags::READY, event::REQUEST])
+        .copy_result_to(DIRECT + data)
+        .store(request + 64, data + 8)
+        .store(request + 72, 4096)
+        .call(number::CHANNEL_RECV, &[list, 1])
+        .copy_result_to(request + 72 + 16)
+        .store(request + 64, data)
+        .store(request + 72, 8)
+        .store(request + 80, data + 8)
+        .call(number::CHANNEL_SEND, &[list, 2])
+        .jump(top);
+    code.kernel(b"")
+}
+
+/// Snapshot of an echo server that has answered.
+pub fn take(target: &Path) {
+    let kernel = echo_server();
+    let mut vm = boot(&kernel);
+    let mut warmup = Buffered::new([b"warm".to_vec()]);
+    assert_eq!(vm.run(Some(&kernel), &mut warmup).unwrap(), Stop::Ready);
+    assert_eq!(warmup.take_responses()[8..], *b"warm");
+    let description = Description {
+        sentry: kernel.build_id(),
+        command: vec!["echo".into()],
+    };
+    vm.snapshot(target, &description).unwrap();
+    // The guest goes on unharmed.
+    let mut more = Buffered::new([b"more".to_vec()]);
+    assert_eq!(vm.run(Some(&kernel), &mut more).unwrap(), Stop::Ready);
+    assert_eq!(more.take_responses()[8..], *b"more");
 }

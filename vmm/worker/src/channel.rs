@@ -9,8 +9,8 @@ use serde::Serialize;
 use sprout_abi::hypercall::event;
 use vm_memory::VolatileSlice;
 
-use super::protocol::{self, FromWorker, LogStream, PIECE, ProtocolError};
-use crate::backend::{
+use sprout_protocol::{self as protocol, FromWorker, LogStream, PIECE, ProtocolError};
+use sprout_vmm::backend::{
     Backend, InputStream, Ready, Stream, collect, parse_counters, poll, scatter, watch_if,
 };
 

@@ -7,11 +7,13 @@
 use std::path::Path;
 use std::time::Instant;
 
+use sprout_abi::boot::boot_flags;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::restore::prepare;
 use sprout_vmm::vm::Stop;
+use sprout_worker::first_request;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -36,7 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
         print!(" in {:?}", start.elapsed());
         let start = Instant::now();
-        let mut next = vm.resume_with_request(0, &request)?;
+        let instance = vm.resume(boot_flags::CHANNEL)?;
+        let mut next = first_request(&instance, &request)?;
         print!(" resume {:?}", start.elapsed());
         for _ in 0..count(1)? {
             let mut backend = Buffered::new([next]).with_first_request();

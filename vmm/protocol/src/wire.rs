@@ -1,148 +1,17 @@
-//! What the gateway and a worker process say to each other over the unix stream socket that the
-//! worker got from its [`nursery`](super::nursery).
-//!
-//! A worker serves one request and exits:
-//!
-//! ```text
-//! worker  -> Ready                      a VM is created and waits
-//! gateway -> Prepare(Seed)              optional: map the seed now, before a request exists
-//! gateway -> Assign                     be this instance, answer this request
-//! worker  -> Log*, Response*            as the guest produces them, in pieces
-//! worker  -> Done                       the last message; the socket closes after it
-//! ```
-//!
-//! Each message is a `u32` little-endian length and that many bytes of postcard. Workers check the
-//! length against [`MAX_MESSAGE`], the gateway against [`MAX_FROM_WORKER`], before they believe it. Timeouts are the gateway's affair:
-//! it kills the worker's process.
+//! Messages as bytes: how they are written, and read from a socket that blocks or in whatever pieces
+//! arrive.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::isolation::Required;
+use crate::message::{Assign, Seed};
 
 /// Longest message in bytes: request bodies travel in one message.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
 /// Longest message from a worker: what a guest sends is cut into pieces.
 pub const MAX_FROM_WORKER: usize = 1 << 20;
-/// Most bytes of a guest in one message.
-pub const PIECE: usize = 128 << 10;
-
-/// From the gateway to a worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum ToWorker {
-    /// Map this seed and set its state, so that [`ToWorker::Assign`] of the same seed only runs it.
-    Prepare(Seed),
-    /// Become an instance of a seed and answer one request.
-    Assign(Assign),
-}
-
-/// Names a snapshot and how to restore it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seed {
-    /// The snapshot's directory, verified by the gateway when it was registered.
-    pub snapshot_dir: PathBuf,
-    /// Refuse a snapshot with less between its program and its sentry.
-    pub required_isolation: Required,
-}
-
-/// One request for one instance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Assign {
-    /// Which seed.
-    pub seed: Seed,
-    /// The request, framed by `sprout_agent`, as the guest reads it from `/dev/sprout`.
-    pub request: Vec<u8>,
-    /// Trace the guest's system calls to the log stream.
-    pub strace: bool,
-    /// Have the sentry report its counters; they arrive in [`Done::counters`].
-    pub stats: bool,
-}
-
-/// From a worker to the gateway.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum FromWorker {
-    /// The VM exists and can be assigned.
-    Ready,
-    /// Output of the program or of the sentry.
-    Log {
-        /// Where it was written.
-        stream: LogStream,
-        /// The bytes, cut wherever the guest's writes were cut.
-        bytes: Vec<u8>,
-    },
-    /// Response bytes, framed by `sprout_agent`, in order.
-    Response {
-        /// The next bytes.
-        bytes: Vec<u8>,
-    },
-    /// The instance ended.
-    Done(Done),
-}
-
-/// A stream of the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogStream {
-    /// The program's standard output.
-    Stdout,
-    /// The program's standard error.
-    Stderr,
-    /// The sentry's log and system call trace.
-    Sentry,
-    /// Audit records, one UTF-8 line each.
-    Audit,
-}
-
-/// How an instance ended, and what it took.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Done {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Where the time went.
-    pub timings: Timings,
-    /// Counters of KVM (`kvm.exits`, ...) and, if asked for, of the sentry.
-    pub counters: Vec<(String, u64)>,
-}
-
-/// How an instance ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The guest read the whole request, answered, and waits for another.
-    Answered,
-    /// The program exited before it waited for another request.
-    Exited {
-        /// As a shell shows it: the exit status, or 128 + signal.
-        status: u8,
-    },
-    /// The sentry panicked: a bug of ours. The text has the symbolised backtrace.
-    Panicked {
-        /// What the operator should see.
-        report: String,
-    },
-    /// The VM could not be restored or stopped in a way it should not.
-    Failed {
-        /// What, where, and what to do.
-        error: String,
-    },
-}
-
-/// Where the time of one request went, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timings {
-    /// Creating the VM and its vCPU, ahead of the request.
-    pub create: u64,
-    /// Restoring: from [`ToWorker::Assign`] (or `Prepare`) to the first `KVM_RUN`.
-    pub restore: u64,
-    /// From the first `KVM_RUN` to the end.
-    pub run: u64,
-    /// From the receipt of [`ToWorker::Assign`] to the first response byte; 0 if there was none.
-    pub first_byte: u64,
-    /// From the receipt of [`ToWorker::Assign`] to the last response byte; 0 if there was none.
-    pub last_byte: u64,
-}
-
 /// A message that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
@@ -173,9 +42,9 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ProtocolError> {
     }
 }
 
-/// As [`encode`] of [`ToWorker::Assign`], for who keeps the assignment.
+/// As [`encode`] of [`ToWorker::Assign`](crate::ToWorker::Assign), for who keeps the assignment.
 pub fn encode_assign(assign: &Assign) -> Result<Vec<u8>, ProtocolError> {
-    /// [`ToWorker`], variant by variant.
+    /// [`ToWorker`](crate::ToWorker), variant by variant.
     #[derive(Serialize)]
     enum Borrowed<'a> {
         #[expect(dead_code, reason = "keeps the place of the other variant")]
@@ -262,6 +131,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{FromWorker, Required, ToWorker};
 
     fn assign() -> ToWorker {
         let seed = Seed {

@@ -23,6 +23,7 @@ use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::vm::{Stop, Vm, VmError};
+use sprout_worker::first_request;
 
 use crate::guest::{parse_size, parse_vcpus};
 use crate::isolation::Isolation;
@@ -199,7 +200,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         command,
     };
     match args.warmup.requests()?.last() {
-        Some(rehearsal) => vm.snapshot_rehearsed(&directory, &description, rehearsal)?,
+        Some(rehearsal) => vm.snapshot_rehearsed(&directory, &description, &|instance| {
+            first_request(instance, rehearsal)
+        })?,
         None => vm.snapshot(&directory, &description)?,
     };
     drop(vm);

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use sprout_abi::boot::boot_flags;
 use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, encode_request};
 use sprout_images::Store;
+use sprout_text::printable;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::kernel::Kernel;
@@ -15,8 +16,9 @@ use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::manifest::Manifest;
 use sprout_vmm::snapshot::restore::prepare;
-use sprout_vmm::text::printable;
 use sprout_vmm::vm::Stop;
+use sprout_worker::first_request;
+use sprout_worker::isolation::suffices;
 
 use crate::folios;
 use crate::isolation::Requirement;
@@ -73,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.verify {
         snapshot.verify()?;
     }
-    if let Err(reason) = manifest.privilege_mode.check(args.requirement.required()) {
+    if let Err(reason) = suffices(manifest.privilege_mode, args.requirement.required()) {
         bail!("the snapshot {}: {reason}", args.name);
     }
     let mut created = Duration::ZERO;
@@ -85,7 +87,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(args.strace, boot_flags::STRACE) | set(args.stats, boot_flags::STATS);
     let request = request("restore", &args.path, &args.data)?;
-    let bytes = vm.resume_with_request(flags, &request)?;
+    let instance = vm.resume(flags | boot_flags::CHANNEL)?;
+    let bytes = first_request(&instance, &request)?;
     let mut backend = Buffered::new([bytes])
         .with_terminal(terminal)
         .with_first_request();

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use sprout_abi::boot::boot_flags;
-use sprout_vmm::isolation::Required;
+use sprout_protocol::Required;
 
 /// Where the sentry lives on a host whose KVM emulates ring 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use sprout_images::Store;
+use sprout_protocol::Required;
 use sprout_vmm::host::{self, HostError};
-use sprout_vmm::isolation::{PrivilegeMode, Required};
+use sprout_vmm::isolation::PrivilegeMode;
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::page_cache::{self, Share};
 use sprout_vmm::shell::Shell;
 use sprout_vmm::vm::VmError;
 use sprout_vmm::{cpuid, probe};
+use sprout_worker::isolation::suffices;
 
 use crate::isolation::Requirement;
 
@@ -225,7 +227,7 @@ fn isolation(required: Required) -> Check {
     };
     Check::bad(
         "isolation",
-        if best.check(required).is_err() {
+        if suffices(best, required).is_err() {
             Grade::Problem
         } else {
             Grade::Warning

@@ -20,6 +20,7 @@ use sprout_vmm::snapshot::manifest::Manifest;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MEMORY_FILE, Snapshot};
 use sprout_vmm::vm::Stop;
+use sprout_worker::first_request;
 
 use crate::guest::GuestArgs;
 use crate::restore;
@@ -113,7 +114,9 @@ fn create(store: &Store, args: &Create) -> anyhow::Result<ExitCode> {
         command: config.program.args.iter().map(text).collect(),
     };
     match rehearsal {
-        Some(request) => vm.snapshot_rehearsed(&target, &description, &request)?,
+        Some(request) => vm.snapshot_rehearsed(&target, &description, &|instance| {
+            first_request(instance, &request)
+        })?,
         None => vm.snapshot(&target, &description)?,
     };
     println!("{}", target.display());

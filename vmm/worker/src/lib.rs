@@ -1,22 +1,34 @@
 //! The worker: a process that holds one pre-created VM, becomes an instance of a seed when it is
 //! told to, answers one request and exits.
+//!
+//! Depends on `sprout-vmm` for the VM, on `sprout-protocol` for what the gateway says, and on
+//! `sprout-agent` for the notice a restored guest gets before its first request.
 
-mod backend;
+#![warn(missing_docs)]
+
+mod channel;
+pub mod isolation;
 mod jail;
-pub mod nursery;
-pub mod protocol;
+
+use std::io;
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sprout_abi::boot::boot_flags;
 
-use self::backend::Channel;
-use self::protocol::{Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker};
-use crate::kernel::Kernel;
-use crate::shell::Shell;
-use crate::snapshot::{Snapshot, SnapshotError};
-use crate::vm::{Stop, Vm, VmError};
+use sprout_agent::Restored;
+use sprout_protocol::{
+    self as protocol, Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker,
+    nursery,
+};
+use sprout_vmm::kernel::Kernel;
+use sprout_vmm::shell::Shell;
+use sprout_vmm::snapshot::restore::Instance;
+use sprout_vmm::snapshot::{Snapshot, SnapshotError};
+use sprout_vmm::vm::{Stop, Vm, VmError};
+
+use self::channel::Channel;
 
 /// Is the [`nursery`], and each of the workers it forks.
 pub fn serve_inherited() -> Result<(), ProtocolError> {
@@ -94,7 +106,7 @@ impl Guest {
         };
         let snapshot = Snapshot::open(&seed.snapshot_dir)?;
         let manifest = snapshot.manifest();
-        if let Err(reason) = manifest.privilege_mode.check(seed.required_isolation) {
+        if let Err(reason) = isolation::suffices(manifest.privilege_mode, seed.required_isolation) {
             let path = seed.snapshot_dir;
             return Err(SnapshotError::Incompatible { path, reason }.into());
         }
@@ -156,8 +168,25 @@ fn answer(
 fn resume(vm: &mut Vm, assign: &Assign, channel: &mut Channel<'_>) -> Result<(), VmError> {
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(assign.strace, boot_flags::STRACE) | set(assign.stats, boot_flags::STATS);
-    channel.give(vm.resume_with_request(flags, &assign.request)?);
+    let instance = vm.resume(flags | boot_flags::CHANNEL)?;
+    let request = first_request(&instance, &assign.request).map_err(|cause| VmError::Io {
+        action: "write the notice of the restore",
+        cause,
+    })?;
+    channel.give(request);
     Ok(())
+}
+
+/// What a restored guest reads: the notice that it is a copy, and `request`, framed by
+/// `sprout_agent`.
+pub fn first_request(instance: &Instance, request: &[u8]) -> io::Result<Vec<u8>> {
+    let notice = Restored {
+        generation: instance.generation,
+        instance_id: instance.id_text(),
+    };
+    let mut bytes = notice.encode().map_err(io::Error::other)?;
+    bytes.extend_from_slice(request);
+    Ok(bytes)
 }
 
 fn outcome(stop: Stop) -> Outcome {

@@ -9,6 +9,6 @@ pub struct Args {}
 
 /// Serves over the socket inherited as file descriptor 3.
 pub fn run(Args {}: Args) -> anyhow::Result<ExitCode> {
-    sprout_vmm::worker::serve_inherited()?;
+    sprout_worker::serve_inherited()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,89 @@
+//! Workers with a hand-assembled guest: an echo server that waits for requests.
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use std::os::unix::net::UnixStream;
+
+use common::take;
+use sprout_protocol::{
+    self as protocol, Assign, Done, FromWorker, Outcome, Required, Seed, ToWorker,
+};
+use sprout_worker::{self as worker, Jail};
+
+#[test]
+fn a_worker_serves_one_request() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("seed");
+    take(&target);
+    for prepare in [false, true] {
+        let (gateway, theirs) = UnixStream::pair().unwrap();
+        let worker = std::thread::spawn(move || worker::serve(&theirs, Jail::Open));
+        assert_eq!(
+            protocol::receive::<FromWorker>(&gateway).unwrap(),
+            FromWorker::Ready
+        );
+        let seed = Seed {
+            snapshot_dir: target.clone(),
+            required_isolation: Required::Shared,
+        };
+        if prepare {
+            protocol::send(&gateway, &ToWorker::Prepare(seed.clone())).unwrap();
+        }
+        let request = b"the request".to_vec();
+        let assign = Assign {
+            seed,
+            request,
+            strace: false,
+            stats: true,
+        };
+        protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
+        let mut response = Vec::new();
+        let done = loop {
+            match protocol::receive::<FromWorker>(&gateway).unwrap() {
+                FromWorker::Response { bytes } => response.extend(bytes),
+                FromWorker::Done(done) => break done,
+                other => panic!("{other:?}"),
+            }
+        };
+        // The notice of the restore comes first, then the request.
+        assert!(response.ends_with(b"the request"), "{response:?}");
+        assert!(response.windows(11).any(|part| part == b"instance_id"));
+        assert_eq!(done.outcome, Outcome::Answered);
+        assert!(done.timings.create > 0 && done.timings.restore > 0);
+        assert!(done.timings.first_byte > 0 && done.timings.last_byte > 0);
+        assert!(done.counters.iter().any(|(name, _)| name == "kvm.exits"));
+        println!("{:?}", done.timings);
+        worker.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_worker_reports_a_seed_it_can_not_use() {
+    let (gateway, theirs) = UnixStream::pair().unwrap();
+    let worker = std::thread::spawn(move || worker::serve(&theirs, Jail::Open));
+    assert_eq!(
+        protocol::receive::<FromWorker>(&gateway).unwrap(),
+        FromWorker::Ready
+    );
+    let seed = Seed {
+        snapshot_dir: "/no/such/seed".into(),
+        required_isolation: Required::Shared,
+    };
+    let assign = Assign {
+        seed,
+        request: vec![],
+        strace: false,
+        stats: false,
+    };
+    protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
+    let FromWorker::Done(Done {
+        outcome: Outcome::Failed { error },
+        ..
+    }) = protocol::receive(&gateway).unwrap()
+    else {
+        panic!("not Done");
+    };
+    assert!(error.contains("/no/such/seed"), "{error}");
+    worker.join().unwrap().unwrap();
+}
