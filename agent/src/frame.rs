@@ -1,5 +1,6 @@
 //! Frames: `u32` little-endian payload length, one byte of kind, payload.
 
+use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
 /// Bytes before a frame's payload.
@@ -57,7 +58,7 @@ pub struct Frame {
     /// What it carries.
     pub kind: FrameKind,
     /// The bytes it carries.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// The most the other side may send.
@@ -106,27 +107,32 @@ pub enum FrameError {
 /// Payloads longer than `u32::MAX` do not exist: [`crate::encode_request`] cuts bodies, and heads
 /// are checked by their callers.
 pub fn encode(out: &mut Vec<u8>, kind: FrameKind, payload: &[u8]) -> Result<(), FrameError> {
-    let len = u32::try_from(payload.len()).map_err(|_| FrameError::TooLong {
-        len: payload.len() as u64,
-        limit: u32::MAX as usize,
-    })?;
     out.reserve(HEADER_LEN + payload.len());
-    out.extend_from_slice(&len.to_le_bytes());
-    out.push(kind as u8);
+    encode_header(out, kind, payload.len())?;
     out.extend_from_slice(payload);
     Ok(())
 }
 
-/// Cuts a byte stream into frames, whatever pieces it arrives in.
+/// Appends the header of a frame whose payload of `length` bytes follows from elsewhere.
+pub fn encode_header(out: &mut Vec<u8>, kind: FrameKind, length: usize) -> Result<(), FrameError> {
+    let len = u32::try_from(length).map_err(|_| FrameError::TooLong {
+        len: length as u64,
+        limit: u32::MAX as usize,
+    })?;
+    out.extend_from_slice(&len.to_le_bytes());
+    out.push(kind as u8);
+    Ok(())
+}
+
+/// Cuts a byte stream into frames, whatever pieces it arrives in. Payloads stay where the bytes were
+/// put once.
 ///
 /// After an error the stream has no known frame boundary any more: every later call returns the
 /// same error.
 #[derive(Debug)]
 pub struct FrameDecoder {
     limit: usize,
-    buffer: Vec<u8>,
-    /// Start of the unread part of `buffer`.
-    start: usize,
+    unread: BytesMut,
 }
 
 impl FrameDecoder {
@@ -134,27 +140,18 @@ impl FrameDecoder {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            buffer: Vec::new(),
-            start: 0,
+            unread: BytesMut::new(),
         }
     }
 
     /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
-        } else if self.start >= 64 * 1024 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.extend_from_slice(bytes);
+        self.unread.extend_from_slice(bytes);
     }
 
     /// Takes the next whole frame, `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let unread = self.buffer.get(self.start..).unwrap_or_default();
-        let Some((header, rest)) = unread.split_first_chunk::<HEADER_LEN>() else {
+        let Some((header, rest)) = self.unread.split_first_chunk::<HEADER_LEN>() else {
             return Ok(None);
         };
         let [l0, l1, l2, l3, kind] = *header;
@@ -167,17 +164,17 @@ impl FrameDecoder {
                 limit,
             });
         }
-        let Some(payload) = rest.get(..len) else {
+        if rest.len() < len {
             return Ok(None);
-        };
-        let payload = payload.to_vec();
-        self.start += HEADER_LEN + len;
+        }
+        self.unread.advance(HEADER_LEN);
+        let payload = self.unread.split_to(len).freeze();
         Ok(Some(Frame { kind, payload }))
     }
 
     /// How many bytes have been pushed that no frame given out has used.
     pub fn unread(&self) -> usize {
-        self.buffer.len().saturating_sub(self.start)
+        self.unread.len()
     }
 }
 
@@ -202,11 +199,11 @@ mod tests {
             [
                 Frame {
                     kind: FrameKind::Head,
-                    payload: b"{}".to_vec()
+                    payload: Bytes::from_static(b"{}")
                 },
                 Frame {
                     kind: FrameKind::End,
-                    payload: vec![]
+                    payload: Bytes::new()
                 },
             ]
         );

@@ -15,7 +15,7 @@ pub mod frame;
 pub mod message;
 pub mod stream;
 
-pub use frame::{Frame, FrameDecoder, FrameError, FrameKind, HEADER_LEN, Limits};
+pub use frame::{BODY_PIECE, Frame, FrameDecoder, FrameError, FrameKind, HEADER_LEN, Limits};
 pub use message::{ErrorReport, RequestHead, ResponseHead, Restored};
 pub use stream::{
     ProtocolError, Request, RequestDecoder, RequestEncoder, ResponseDecoder, ResponseEvent,

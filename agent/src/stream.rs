@@ -1,6 +1,7 @@
 //! Requests and responses on the channel: how they are written, and the state machines that read
 //! them.
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -102,7 +103,15 @@ impl RequestEncoder {
         Ok(())
     }
 
-    /// The whole request.
+    /// Adds a frame for a piece of the body, at most [`BODY_PIECE`] long, that is sent from where it
+    /// lies: behind the bytes returned, which are all since the last such piece.
+    pub fn body_elsewhere(&mut self, length: usize) -> Result<Vec<u8>, ProtocolError> {
+        frame::encode_header(&mut self.out, FrameKind::Body, length)?;
+        self.last = None;
+        Ok(std::mem::take(&mut self.out))
+    }
+
+    /// The whole request, or what is left of it behind the last [`Self::body_elsewhere`].
     pub fn finish(mut self) -> Result<Vec<u8>, ProtocolError> {
         frame::encode(&mut self.out, FrameKind::End, &[])?;
         Ok(self.out)
@@ -137,7 +146,7 @@ pub enum ResponseEvent {
     /// Status and header fields.
     Head(ResponseHead),
     /// A piece of the body.
-    Body(Vec<u8>),
+    Body(Bytes),
     /// The response is complete. Nothing follows until the next request.
     End,
     /// The function failed; nothing follows. A head may have come before.
@@ -427,8 +436,8 @@ mod tests {
             [
                 ResponseEvent::Log("note".into()),
                 ResponseEvent::Head(head),
-                ResponseEvent::Body(b"1234".to_vec()),
-                ResponseEvent::Body(b"5678".to_vec()),
+                ResponseEvent::Body(Bytes::from_static(b"1234")),
+                ResponseEvent::Body(Bytes::from_static(b"5678")),
                 ResponseEvent::End,
             ]
         );
@@ -449,6 +458,25 @@ mod tests {
         let mut decoder = RequestDecoder::new(Limits::default());
         decoder.push(&bytes);
         assert_eq!(decoder.next_request().unwrap().unwrap().body, expected);
+    }
+
+    #[test]
+    fn pieces_that_stay_where_they_are_have_frames_of_their_own() {
+        let mut request = RequestEncoder::new(&head()).unwrap();
+        let mut bytes = Vec::new();
+        request.body(b"small ").unwrap();
+        for piece in [vec![b'x'; BODY_PIECE], vec![b'y'; 9]] {
+            bytes.extend(request.body_elsewhere(piece.len()).unwrap());
+            bytes.extend(piece);
+        }
+        request.body(b" end").unwrap();
+        bytes.extend(request.finish().unwrap());
+        let mut decoder = RequestDecoder::new(Limits::default());
+        decoder.push(&bytes);
+        let body = decoder.next_request().unwrap().unwrap().body;
+        let expected = [b"small ", &[b'x'; BODY_PIECE][..], b"yyyyyyyyy end"].concat();
+        assert_eq!(body, expected);
+        assert_eq!(decoder.next_request().unwrap(), None);
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Largest request body that can be configured: it has to fit one message to a worker.
-    pub const MAX_REQUEST_BODY: usize = sprout_protocol::MAX_MESSAGE - (4 << 20);
+    /// Largest request body that can be configured: with head and frames it is what a worker takes.
+    pub const MAX_REQUEST_BODY: usize = sprout_protocol::MAX_REQUEST - (4 << 20);
 
     /// Most header fields that can be configured: what holds them takes some more.
     pub const MAX_HEADER_FIELDS: usize = 10_000;

@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use sprout_agent::{ProtocolError, RequestEncoder, ResponseEvent, ResponseHead};
-use sprout_protocol::{Assign, Seed};
+use sprout_protocol::Seed;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::http::body::ResponseBody;
 use crate::http::host::host_of;
 use crate::http::upload::{Upload, Uploads};
-use crate::job::{Failure, Job, REPLY_DEPTH};
+use crate::job::{Failure, Job, REPLY_DEPTH, RequestBytes};
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::registry::{Function, Registry, RegistryError};
@@ -260,22 +260,18 @@ impl Gateway {
             let (coming, awaited) = Upload::new(request.into_body(), encoder, takes_body);
             let room = self.uploads.room(deadline).await.inspect_err(&overloaded)?;
             upload = Some((coming, room));
-            (Vec::new(), Some(awaited))
+            (RequestBytes::new(), Some(awaited))
         } else {
-            (encoder.finish().map_err(refused)?, None)
+            (vec![encoder.finish().map_err(refused)?.into()], None)
         };
         let job = Job {
             id: id.to_owned(),
             function: name.clone(),
-            assign: Assign {
-                seed: Seed {
-                    snapshot_dir: function.snapshot_dir.clone(),
-                    required_isolation: self.config.required_isolation,
-                },
-                request: bytes,
-                strace: false,
-                stats: false,
+            seed: Seed {
+                snapshot_dir: function.snapshot_dir.clone(),
+                required_isolation: self.config.required_isolation,
             },
+            request: bytes,
             body,
             share: Some(share),
             arrived,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sprout_agent::{ErrorReport, ResponseEvent};
-use sprout_protocol::Assign;
+use sprout_protocol::Seed;
 use sprout_text::{printable, printable_within};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -22,8 +23,10 @@ pub struct Job {
     pub id: String,
     /// The function, for logs and metrics.
     pub function: String,
-    /// What the worker is told. Its request is empty while `body` is there.
-    pub assign: Assign,
+    /// What the worker is to be an instance of.
+    pub seed: Seed,
+    /// The request as the guest reads it. Empty while `body` is there.
+    pub request: RequestBytes,
     /// Where the request comes from once a worker is there for it: its body is not read before.
     pub body: Option<Awaited>,
     /// The worker of its client's share; none where shares do not matter.
@@ -42,13 +45,17 @@ pub struct Job {
     pub lost_workers: u32,
 }
 
+/// A request, framed by `sprout_agent`, in pieces that lie where they were received: it may have to
+/// be sent to a second worker.
+pub type RequestBytes = Vec<Bytes>;
+
 /// A request whose body has not been read.
 #[derive(Debug)]
 pub struct Awaited {
     /// Takes the word that a worker waits for it.
     pub admitted: oneshot::Sender<()>,
     /// Gives the request, and until when its response must be complete, if all of it comes.
-    pub request: oneshot::Receiver<(Vec<u8>, Instant)>,
+    pub request: oneshot::Receiver<(RequestBytes, Instant)>,
 }
 
 impl Job {
@@ -61,7 +68,7 @@ impl Job {
         let _ = admitted.send(());
         match request.await {
             Ok((request, deadline)) => {
-                (self.assign.request, self.deadline) = (request, deadline);
+                (self.request, self.deadline) = (request, deadline);
                 true
             }
             Err(_) => false,

@@ -172,7 +172,7 @@ impl Shared {
             // It may have died of what it prepared.
             return None;
         };
-        let seed = job.assign.seed.clone();
+        let seed = job.seed.clone();
         let shared = self.clone();
         self.tasks.spawn(async move {
             let busy = shared.metrics.worker("busy");

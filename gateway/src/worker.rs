@@ -1,11 +1,12 @@
 //! One worker process, from its start to its end: it becomes ready, gets one job, and is reaped.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use bytes::Bytes;
 use sprout_agent::{Limits, ResponseDecoder, ResponseEvent};
 use sprout_protocol::{
-    Decoder, Done, FromWorker, LogStream, MAX_FROM_WORKER, Outcome, ProtocolError, Seed, ToWorker,
+    Assign, Decoder, Done, FromWorker, LogStream, Outcome, ProtocolError, Seed, ToWorker,
 };
 use sprout_text::printable_within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,8 +41,17 @@ pub struct Worker {
     process: Process,
     socket: UnixStream,
     decoder: Decoder,
-    buffer: Vec<u8>,
+    /// Response bytes that are still to come behind the message that announced them.
+    announced: u64,
     pid: i32,
+}
+
+/// What a worker says.
+#[derive(Debug)]
+enum Said {
+    Message(FromWorker),
+    /// The next bytes of the response.
+    Response(Bytes),
 }
 
 impl Worker {
@@ -49,12 +59,11 @@ impl Worker {
     pub async fn start(spawner: &Spawner) -> io::Result<Self> {
         let (process, socket) = spawner.spawn().await?;
         let pid = process.id();
-        let buffer = Vec::with_capacity(READ_PIECE);
         Ok(Self {
             process,
             socket,
-            decoder: Decoder::new(MAX_FROM_WORKER),
-            buffer,
+            decoder: Decoder::default(),
+            announced: 0,
             pid,
         })
     }
@@ -77,11 +86,11 @@ impl Worker {
                 "worker {} is not ready after {READY_TIMEOUT:?}",
                 self.pid
             )),
-            Ok(Ok(FromWorker::Ready)) => Ok(()),
-            Ok(Ok(FromWorker::Done(Done {
+            Ok(Ok(Said::Message(FromWorker::Ready))) => Ok(()),
+            Ok(Ok(Said::Message(FromWorker::Done(Done {
                 outcome: Outcome::Failed { error },
                 ..
-            }))) => Err(error),
+            })))) => Err(error),
             Ok(Ok(other)) => Err(format!("worker {} began with {other:?}", self.pid)),
             Ok(Err(error)) => Err(self.broken(error).await),
         }
@@ -95,18 +104,55 @@ impl Worker {
         }
     }
 
-    /// The next message. Cancelling loses nothing.
-    async fn receive(&mut self) -> Result<FromWorker, ProtocolError> {
+    /// What it says next. Cancelling loses nothing.
+    async fn receive(&mut self) -> Result<Said, ProtocolError> {
         loop {
-            if let Some(message) = self.decoder.next_message()? {
-                return Ok(message);
+            if self.announced > 0 {
+                let most = usize::try_from(self.announced).unwrap_or(usize::MAX);
+                if let Some(bytes) = self.decoder.next_bytes(most) {
+                    self.announced -= bytes.len() as u64;
+                    return Ok(Said::Response(bytes));
+                }
+            } else {
+                match self.decoder.next_message()? {
+                    Some(FromWorker::Response { length }) => {
+                        self.announced = length;
+                        continue;
+                    }
+                    Some(message) => return Ok(Said::Message(message)),
+                    None => {}
+                }
             }
-            self.buffer.clear();
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+            let room = self.decoder.room(READ_PIECE);
+            if self.socket.read_buf(room).await? == 0 {
                 return Err(ProtocolError::Closed);
             }
-            self.decoder.feed(&self.buffer);
         }
+    }
+
+    /// Sends a message and the request behind it from where they lie.
+    async fn assign(&mut self, job: &Job) -> Result<(), ProtocolError> {
+        let length: usize = job.request.iter().map(Bytes::len).sum();
+        let message = sprout_protocol::encode(&ToWorker::Assign(Assign {
+            seed: job.seed.clone(),
+            request_length: length as u64,
+            strace: false,
+            stats: false,
+        }))?;
+        let mut parts: Vec<_> = std::iter::once(message.as_slice())
+            .chain(job.request.iter().map(|piece| &**piece))
+            .map(IoSlice::new)
+            .collect();
+        let mut rest = parts.as_mut_slice();
+        // Empty ones in front would look like the end of the socket.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match self.socket.write_vectored(rest).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                count => IoSlice::advance_slices(&mut rest, count),
+            }
+        }
+        Ok(())
     }
 
     /// Says why the conversation broke, with the exit status where that explains it.
@@ -195,17 +241,13 @@ impl Worker {
         log: &mut FunctionLog,
         done: &mut Option<Done>,
     ) -> Result<(), Failure> {
-        let message = sprout_protocol::encode_assign(&job.assign)
-            .map_err(|error| Failure::Worker(error.to_string()))?;
-        if let Err(error) = self.socket.write_all(&message).await {
-            return Err(Failure::NotBegun(self.broken(error.into()).await));
+        if let Err(error) = self.assign(job).await {
+            return Err(Failure::NotBegun(self.broken(error).await));
         }
-        drop(message);
         let mut response = ResponseDecoder::new(limits);
         loop {
             match self.receive().await {
-                Ok(FromWorker::Log { stream, bytes }) => log.push(stream, &bytes),
-                Ok(FromWorker::Response { bytes }) => {
+                Ok(Said::Response(bytes)) => {
                     response.push(&bytes);
                     let (parts, end) = take_parts(&mut response, log);
                     if !parts.is_empty() && job.reply.send(Ok(parts)).await.is_err() {
@@ -218,13 +260,14 @@ impl Worker {
                         None => {}
                     }
                 }
-                Ok(FromWorker::Done(last)) => {
+                Ok(Said::Message(FromWorker::Log { stream, bytes })) => log.push(stream, &bytes),
+                Ok(Said::Message(FromWorker::Done(last))) => {
                     let failure = Failure::Worker(unanswered(&last.outcome));
                     *done = Some(last);
                     return Err(failure);
                 }
-                Ok(FromWorker::Ready) => {
-                    let text = format!("worker {} is ready a second time", self.pid);
+                Ok(Said::Message(other)) => {
+                    let text = format!("worker {} says {other:?} while it answers", self.pid);
                     return Err(Failure::Worker(text));
                 }
                 // So ends a UNIX socket that closes with a message it has not read.
@@ -250,9 +293,11 @@ impl Worker {
                 () = stop.cancelled() => return,
             };
             match message {
-                Ok(Ok(FromWorker::Log { stream, bytes })) => log.push(stream, &bytes),
-                Ok(Ok(FromWorker::Done(last))) => *done = Some(last),
-                Ok(Ok(FromWorker::Response { .. } | FromWorker::Ready)) => {}
+                Ok(Ok(Said::Message(FromWorker::Log { stream, bytes }))) => {
+                    log.push(stream, &bytes);
+                }
+                Ok(Ok(Said::Message(FromWorker::Done(last)))) => *done = Some(last),
+                Ok(Ok(Said::Response(_) | Said::Message(_))) => {}
                 // It was killed in the middle of idling or is stuck: the answer is out already.
                 Ok(Err(_)) | Err(_) => return,
             }
@@ -267,31 +312,41 @@ fn take_parts(
     log: &mut FunctionLog,
 ) -> (Vec<ResponseEvent>, Option<Result<(), Failure>>) {
     let mut parts = Vec::new();
-    loop {
+    let mut crumbs = Vec::new();
+    let gathered = |crumbs: &mut Vec<u8>| {
+        let piece = std::mem::take(crumbs);
+        (!piece.is_empty()).then(|| ResponseEvent::Body(piece.into()))
+    };
+    let end = loop {
         match response.next_event() {
-            Ok(None) => return (parts, None),
+            Ok(None) => break None,
             Ok(Some(ResponseEvent::Log(line))) => {
                 log.push(LogStream::Stderr, line.as_bytes());
                 log.push(LogStream::Stderr, b"\n");
             }
-            Ok(Some(ResponseEvent::Failed(report))) => {
-                return (parts, Some(Err(Failure::Function(report))));
+            Ok(Some(ResponseEvent::Failed(report))) => break Some(Err(Failure::Function(report))),
+            Ok(Some(ResponseEvent::End)) => break Some(Ok(())),
+            Ok(Some(ResponseEvent::Body(crumb))) if crumb.len() < CRUMB => {
+                crumbs.extend_from_slice(&crumb);
+                if crumbs.len() >= GATHERED {
+                    parts.extend(gathered(&mut crumbs));
+                }
             }
-            Ok(Some(ResponseEvent::End)) => {
-                parts.push(ResponseEvent::End);
-                return (parts, Some(Ok(())));
+            Ok(Some(part)) => {
+                parts.extend(gathered(&mut crumbs));
+                parts.push(part);
             }
-            Ok(Some(ResponseEvent::Body(crumb))) if crumb.len() < CRUMB => match parts.last_mut() {
-                Some(ResponseEvent::Body(piece)) if piece.len() < GATHERED => piece.extend(crumb),
-                _ => parts.push(ResponseEvent::Body(crumb)),
-            },
-            Ok(Some(part)) => parts.push(part),
             Err(error) => {
                 let text = format!("the guest's response cannot be read: {error}");
-                return (parts, Some(Err(Failure::Worker(text))));
+                break Some(Err(Failure::Worker(text)));
             }
         }
+    };
+    parts.extend(gathered(&mut crumbs));
+    if matches!(end, Some(Ok(()))) {
+        parts.push(ResponseEvent::End);
     }
+    (parts, end)
 }
 
 /// Why an instance that ended gave no response.

@@ -43,7 +43,7 @@ impl ResponseBody {
     fn add(&mut self, parts: impl IntoIterator<Item = ResponseEvent>) {
         for part in parts {
             match part {
-                ResponseEvent::Body(bytes) => self.ready.push_back(bytes.into()),
+                ResponseEvent::Body(bytes) => self.ready.push_back(bytes),
                 ResponseEvent::End => self.more = None,
                 // The decoder gives a head only first; failures and log lines do not get here.
                 ResponseEvent::Head(_) | ResponseEvent::Failed(_) | ResponseEvent::Log(_) => {}

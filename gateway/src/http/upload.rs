@@ -4,17 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
-use sprout_agent::RequestEncoder;
+use sprout_agent::{BODY_PIECE, RequestEncoder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::{REPORT_GRACE, Refusal, refuse};
 use crate::clients::Queue;
 use crate::config::Config;
-use crate::job::{Awaited, Failure};
+use crate::job::{Awaited, Failure, RequestBytes};
+
+/// Pieces of a body below this are copied together: each that stays where it was received keeps a
+/// buffer of that connection.
+const SMALL: usize = 16 * 1024;
 
 /// The limits of all uploads.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ pub(super) struct Upload {
     /// Whether the function gets the body.
     wanted: bool,
     admitted: oneshot::Receiver<()>,
-    request: oneshot::Sender<(Vec<u8>, Instant)>,
+    request: oneshot::Sender<(RequestBytes, Instant)>,
 }
 
 impl Upload {
@@ -111,6 +116,7 @@ impl Uploads {
         let began = Instant::now();
         let end = began + self.time;
         let mut length = 0usize;
+        let mut pieces = RequestBytes::new();
         loop {
             let next = end.min(Instant::now() + self.patience);
             let frame = match timeout_at(next, body.frame()).await {
@@ -138,17 +144,65 @@ impl Uploads {
                 return Err(self.too_large());
             }
             if wanted {
-                encoder.body(&piece).map_err(unusable)?;
+                add(&mut encoder, &mut pieces, piece).map_err(unusable)?;
             }
         }
         let deadline = deadline + began.elapsed();
-        let bytes = encoder.finish().map_err(unusable)?;
+        pieces.push(encoder.finish().map_err(unusable)?.into());
         // A worker that has ended meanwhile says so by the reply.
-        let _ = request.send((bytes, deadline));
+        let _ = request.send((pieces, deadline));
         Ok(deadline)
     }
 }
 
+/// Adds a piece of a body to a request.
+fn add(
+    encoder: &mut RequestEncoder,
+    pieces: &mut RequestBytes,
+    mut piece: Bytes,
+) -> Result<(), sprout_agent::ProtocolError> {
+    if piece.len() < SMALL {
+        return encoder.body(&piece);
+    }
+    while !piece.is_empty() {
+        let part = piece.split_to(piece.len().min(BODY_PIECE));
+        pieces.push(encoder.body_elsewhere(part.len())?.into());
+        pieces.push(part);
+    }
+    Ok(())
+}
+
 fn unusable(error: sprout_agent::ProtocolError) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sprout_agent::{Limits, RequestDecoder, RequestHead};
+
+    #[test]
+    fn large_pieces_stay_where_they_are() {
+        let head = RequestHead {
+            id: "1".into(),
+            method: "POST".into(),
+            url: "http://localhost/".into(),
+            headers: vec![],
+        };
+        let mut encoder = RequestEncoder::new(&head).unwrap();
+        let mut pieces = RequestBytes::new();
+        let large = Bytes::from(vec![b'x'; BODY_PIECE + 5]);
+        let body = [Bytes::from_static(b"a"), large.clone(), "b".into()];
+        for piece in &body {
+            add(&mut encoder, &mut pieces, piece.clone()).unwrap();
+        }
+        pieces.push(encoder.finish().unwrap().into());
+        let ours = large.as_ptr_range();
+        let kept = pieces.iter().filter(|piece| ours.contains(&piece.as_ptr()));
+        assert_eq!(kept.map(Bytes::len).sum::<usize>(), large.len());
+        let mut decoder = RequestDecoder::new(Limits::default());
+        pieces.iter().for_each(|piece| decoder.push(piece));
+        let request = decoder.next_request().unwrap().unwrap();
+        assert_eq!(request.body, body.concat());
+    }
 }

@@ -81,7 +81,7 @@ impl Desk {
     /// Gives the job back when there is no worker.
     fn hand_out(&mut self, mut job: Box<Job>) -> Option<Box<Job>> {
         self.workers.retain(|worker| !worker.hand.is_closed());
-        while let Some(best) = self.best_worker(&job.assign.seed) {
+        while let Some(best) = self.best_worker(&job.seed) {
             // A worker that has died since gives the job back.
             match self.workers.swap_remove(best).hand.send(job) {
                 Ok(()) => return None,
@@ -110,7 +110,6 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::job::Reply;
-    use sprout_protocol::Assign;
     use sprout_protocol::Required;
     use std::time::Duration;
     use tokio::sync::mpsc;
@@ -127,16 +126,11 @@ mod tests {
         let now = Instant::now();
         let timeout = Duration::from_secs(60);
         let seed = seed(seed_name);
-        let assign = Assign {
-            seed,
-            request: vec![],
-            strace: false,
-            stats: false,
-        };
         let job = Job {
             id: String::new(),
             function: seed_name.into(),
-            assign,
+            seed,
+            request: vec![],
             body: None,
             share: None,
             arrived: now,

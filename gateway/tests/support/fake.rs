@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sprout_agent::{Limits, Request, RequestDecoder, ResponseHead, frame};
 use sprout_protocol::nursery;
-use sprout_protocol::{Done, FromWorker, LogStream, Outcome, Timings, ToWorker, receive, send};
+use sprout_protocol::{
+    Done, FromWorker, LogStream, Outcome, Timings, ToWorker, receive, receive_request, send,
+};
 
 /// Set for the processes that are workers, to the directory that gets their pids.
 pub const ENVIRONMENT: &str = "SPROUT_FAKE_WORKER";
@@ -42,7 +44,11 @@ impl Worker {
     }
 
     fn respond(&mut self, bytes: Vec<u8>) {
-        self.say(FromWorker::Response { bytes });
+        let length = bytes.len() as u64;
+        self.say(FromWorker::Response { length });
+        if self.socket.write_all(&bytes).is_err() {
+            std::process::exit(1);
+        }
     }
 
     fn done(&mut self, outcome: Outcome) {
@@ -156,7 +162,8 @@ impl Worker {
             }
         };
         let mut requests = RequestDecoder::new(Limits::default());
-        requests.push(&assign.request);
+        let request = receive_request(&self.socket, assign.request_length);
+        requests.push(&request.expect("the request"));
         let request = requests
             .next_request()
             .expect("valid request")

@@ -6,14 +6,15 @@
 //! ```text
 //! worker  -> Ready                      a VM is created and waits
 //! gateway -> Prepare(Seed)              optional: map the seed now, before a request exists
-//! gateway -> Assign                     be this instance, answer this request
-//! worker  -> Log*, Response*            as the guest produces them, in pieces
+//! gateway -> Assign, request            be this instance, answer this request
+//! worker  -> Log*, (Response, bytes)*   as the guest produces them
 //! worker  -> Done                       the last message; the socket closes after it
 //! ```
 //!
-//! Each message is a `u32` little-endian length and that many bytes of postcard. Workers check the
-//! length against [`MAX_MESSAGE`], the gateway against [`MAX_FROM_WORKER`], before they believe it.
-//! Timeouts are the gateway's affair: it kills the worker's process.
+//! Each message is a `u32` little-endian length, at most [`MAX_MESSAGE`], and that many bytes of
+//! postcard. Requests and responses are no part of messages: they follow the one that says how long
+//! they are, as they are, so that nobody has to copy them. Timeouts are the gateway's affair: it
+//! kills the worker's process.
 //!
 //! Depends on nothing else of Sprout: neither KVM nor the sentry are needed to speak it.
 
@@ -27,5 +28,5 @@ pub use message::{
     Assign, Done, FromWorker, LogStream, Outcome, PIECE, Required, Seed, Timings, ToWorker,
 };
 pub use wire::{
-    Decoder, MAX_FROM_WORKER, MAX_MESSAGE, ProtocolError, encode, encode_assign, receive, send,
+    Decoder, MAX_MESSAGE, MAX_REQUEST, ProtocolError, encode, receive, receive_request, send,
 };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Most bytes of a guest in one message.
+/// Most bytes of a guest in one [`FromWorker::Log`].
 pub const PIECE: usize = 128 << 10;
 
 /// From the gateway to a worker.
@@ -42,8 +42,9 @@ pub enum Required {
 pub struct Assign {
     /// Which seed.
     pub seed: Seed,
-    /// The request, framed by `sprout_agent`, as the guest reads it from `/dev/sprout`.
-    pub request: Vec<u8>,
+    /// Length of the request that follows, framed by `sprout_agent`, as the guest reads it from
+    /// `/dev/sprout`.
+    pub request_length: u64,
     /// Trace the guest's system calls to the log stream.
     pub strace: bool,
     /// Have the sentry report its counters; they arrive in [`Done::counters`].
@@ -62,10 +63,10 @@ pub enum FromWorker {
         /// The bytes, cut wherever the guest's writes were cut.
         bytes: Vec<u8>,
     },
-    /// Response bytes, framed by `sprout_agent`, in order.
+    /// The next response bytes follow, framed by `sprout_agent`.
     Response {
-        /// The next bytes.
-        bytes: Vec<u8>,
+        /// How many.
+        length: u64,
     },
     /// The instance ended.
     Done(Done),

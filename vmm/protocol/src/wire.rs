@@ -3,15 +3,15 @@
 
 use std::io::{self, Read, Write};
 
+use bytes::{Buf, Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::message::{Assign, Seed};
+/// Longest message in bytes.
+pub const MAX_MESSAGE: usize = 1 << 20;
 
-/// Longest message in bytes: request bodies travel in one message.
-pub const MAX_MESSAGE: usize = 64 << 20;
+/// Longest request that follows a message.
+pub const MAX_REQUEST: usize = 64 << 20;
 
-/// Longest message from a worker: what a guest sends is cut into pieces.
-pub const MAX_FROM_WORKER: usize = 1 << 20;
 /// A message that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
@@ -21,7 +21,7 @@ pub enum ProtocolError {
     /// Reading or writing failed.
     #[error("worker socket: {0}")]
     Io(#[from] io::Error),
-    /// The length is beyond [`MAX_MESSAGE`].
+    /// The length is beyond [`MAX_MESSAGE`] or [`MAX_REQUEST`].
     #[error("a worker message of {0} bytes is longer than the {1} allowed")]
     TooLong(usize, usize),
     /// The bytes are no message of this version.
@@ -40,18 +40,6 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ProtocolError> {
         }
         _ => Err(ProtocolError::TooLong(length, MAX_MESSAGE)),
     }
-}
-
-/// As [`encode`] of [`ToWorker::Assign`](crate::ToWorker::Assign), for who keeps the assignment.
-pub fn encode_assign(assign: &Assign) -> Result<Vec<u8>, ProtocolError> {
-    /// [`ToWorker`](crate::ToWorker), variant by variant.
-    #[derive(Serialize)]
-    enum Borrowed<'a> {
-        #[expect(dead_code, reason = "keeps the place of the other variant")]
-        Prepare(&'a Seed),
-        Assign(&'a Assign),
-    }
-    encode(&Borrowed::Assign(assign))
 }
 
 /// Writes one message to a blocking stream.
@@ -73,65 +61,73 @@ pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> Result<T, ProtocolEr
         return Err(ProtocolError::Closed);
     }
     from.read_exact(&mut prefix[first..])?;
-    let mut bytes = vec![0; message_length(prefix, MAX_MESSAGE)?];
+    let mut bytes = vec![0; message_length(prefix)?];
     from.read_exact(&mut bytes)?;
     Ok(postcard::from_bytes(&bytes)?)
 }
 
-fn message_length(prefix: [u8; 4], limit: usize) -> Result<usize, ProtocolError> {
+/// Reads the request behind a [`ToWorker::Assign`](crate::ToWorker::Assign) from a blocking stream.
+pub fn receive_request(mut from: impl Read, length: u64) -> Result<Vec<u8>, ProtocolError> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > MAX_REQUEST {
+        return Err(ProtocolError::TooLong(length, MAX_REQUEST));
+    }
+    let mut bytes = Vec::with_capacity(length);
+    // Into memory as it comes, which is not cleared before.
+    if (&mut from).take(length as u64).read_to_end(&mut bytes)? < length {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    Ok(bytes)
+}
+
+fn message_length(prefix: [u8; 4]) -> Result<usize, ProtocolError> {
     let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
-    if length > limit {
-        Err(ProtocolError::TooLong(length, limit))
+    if length > MAX_MESSAGE {
+        Err(ProtocolError::TooLong(length, MAX_MESSAGE))
     } else {
         Ok(length)
     }
 }
 
-/// Takes messages apart for a reader that gets bytes in whatever pieces they arrive (tokio).
-#[derive(Debug)]
+/// Takes messages, and bytes that follow them, apart for a reader that gets them in whatever pieces
+/// they arrive (tokio).
+#[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
-    consumed: usize,
-    limit: usize,
+    unread: BytesMut,
 }
 
 impl Decoder {
-    /// A decoder that refuses messages above `limit` bytes.
-    pub fn new(limit: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            consumed: 0,
-            limit,
-        }
+    /// Room for at least `most` bytes, to be filled from the socket.
+    pub fn room(&mut self, most: usize) -> &mut BytesMut {
+        self.unread.reserve(most);
+        &mut self.unread
     }
 
-    /// Adds bytes that arrived.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.consumed);
-        self.consumed = 0;
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The next whole message, `None` until more bytes are fed.
+    /// The next whole message, `None` until more bytes are there.
     pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ProtocolError> {
-        let pending = self.buffer.get(self.consumed..).unwrap_or_default();
-        let Some((prefix, rest)) = pending.split_first_chunk::<4>() else {
+        let Some((prefix, rest)) = self.unread.split_first_chunk::<4>() else {
             return Ok(None);
         };
-        let length = message_length(*prefix, self.limit)?;
+        let length = message_length(*prefix)?;
         let Some(body) = rest.get(..length) else {
             return Ok(None);
         };
         let message = postcard::from_bytes(body)?;
-        self.consumed += 4 + length;
+        self.unread.advance(4 + length);
         Ok(Some(message))
+    }
+
+    /// At most `most` of the bytes that follow a message, `None` until some are there.
+    pub fn next_bytes(&mut self, most: usize) -> Option<Bytes> {
+        let count = most.min(self.unread.len());
+        (count > 0).then(|| self.unread.split_to(count).freeze())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{FromWorker, Required, ToWorker};
+    use crate::message::{Assign, FromWorker, Required, Seed, ToWorker};
 
     fn assign() -> ToWorker {
         let seed = Seed {
@@ -140,7 +136,7 @@ mod tests {
         };
         ToWorker::Assign(Assign {
             seed,
-            request: vec![7; 300],
+            request_length: 300,
             strace: true,
             stats: false,
         })
@@ -162,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_decoder_takes_bytes_one_at_a_time() {
-        let mut decoder = Decoder::new(MAX_FROM_WORKER);
+        let mut decoder = Decoder::default();
         let mut seen = Vec::new();
         let wire = [
             encode(&FromWorker::Ready).unwrap(),
@@ -170,7 +166,7 @@ mod tests {
         ]
         .concat();
         for (index, byte) in wire.iter().enumerate() {
-            decoder.feed(&[*byte]);
+            decoder.room(1).extend_from_slice(&[*byte]);
             if index < 8 {
                 seen.extend(decoder.next_message::<FromWorker>().unwrap());
             }
@@ -181,16 +177,49 @@ mod tests {
 
     #[test]
     fn absurd_lengths_are_refused_before_allocation() {
-        let mut decoder = Decoder::new(MAX_FROM_WORKER);
-        decoder.feed(&[0xff; 4]);
+        let mut decoder = Decoder::default();
+        decoder.room(4).extend_from_slice(&[0xff; 4]);
         assert!(matches!(
             decoder.next_message::<ToWorker>(),
-            Err(ProtocolError::TooLong(0xffff_ffff, MAX_FROM_WORKER))
+            Err(ProtocolError::TooLong(0xffff_ffff, MAX_MESSAGE))
         ));
         let cut = encode(&assign()).unwrap();
         assert!(matches!(
-            receive::<ToWorker>(&cut[..20]),
+            receive::<ToWorker>(&cut[..cut.len() - 1]),
             Err(ProtocolError::Io(_))
+        ));
+    }
+
+    #[test]
+    fn bytes_follow_a_message_and_another_message_them() {
+        let mut decoder = Decoder::default();
+        let said = [
+            encode(&FromWorker::Response { length: 6 }).unwrap(),
+            b"answer".to_vec(),
+            encode(&FromWorker::Ready).unwrap(),
+        ]
+        .concat();
+        let (first, last) = said.split_at(said.len() - 8);
+        decoder.room(99).extend_from_slice(first);
+        let announced = decoder.next_message().unwrap();
+        assert_eq!(announced, Some(FromWorker::Response { length: 6 }));
+        assert_eq!(decoder.next_bytes(6).unwrap(), "ans");
+        assert_eq!(decoder.next_bytes(3), None);
+        decoder.room(99).extend_from_slice(last);
+        assert_eq!(decoder.next_bytes(3).unwrap(), "wer");
+        assert_eq!(decoder.next_message().unwrap(), Some(FromWorker::Ready));
+    }
+
+    #[test]
+    fn a_request_is_all_there_or_an_error() {
+        assert_eq!(receive_request(&b"request"[..], 3).unwrap(), b"req");
+        assert!(matches!(
+            receive_request(&b"request"[..], 8),
+            Err(ProtocolError::Io(_))
+        ));
+        assert!(matches!(
+            receive_request(&b"request"[..], u64::MAX),
+            Err(ProtocolError::TooLong(_, MAX_REQUEST))
         ));
     }
 }

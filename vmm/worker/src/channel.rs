@@ -12,6 +12,7 @@ use vm_memory::VolatileSlice;
 use sprout_protocol::{self as protocol, FromWorker, LogStream, PIECE, ProtocolError};
 use sprout_vmm::backend::{
     Backend, InputStream, Ready, Stream, collect, parse_counters, poll, scatter, watch_if,
+    write_vectored,
 };
 
 /// One request in, log and response messages out.
@@ -19,31 +20,32 @@ use sprout_vmm::backend::{
 pub struct Channel<'a> {
     socket: &'a UnixStream,
     start: Instant,
-    request: Vec<u8>,
-    /// How much of the request the guest has read.
-    read: usize,
+    /// The notice that the guest is a copy, and how much of it the guest has read.
+    notice: (Vec<u8>, usize),
+    /// The same of the request.
+    request: (Vec<u8>, usize),
     first_byte: Option<Duration>,
     last_byte: Option<Duration>,
     counters: Vec<(String, u64)>,
 }
 
 impl<'a> Channel<'a> {
-    /// A channel without a request; `start` is when it was received.
-    pub fn new(socket: &'a UnixStream, start: Instant) -> Self {
+    /// A channel whose guest is not to read yet; `start` is when the request was received.
+    pub fn new(socket: &'a UnixStream, start: Instant, request: Vec<u8>) -> Self {
         Self {
             socket,
             start,
-            request: Vec::new(),
-            read: 0,
+            notice: (Vec::new(), 0),
+            request: (request, 0),
             first_byte: None,
             last_byte: None,
             counters: Vec::new(),
         }
     }
 
-    /// Puts the request before the guest.
-    pub fn give(&mut self, request: Vec<u8>) {
-        self.request = request;
+    /// Puts the notice that it is a copy, and then the request, before the guest.
+    pub fn open(&mut self, notice: Vec<u8>) {
+        self.notice = (notice, 0);
     }
 
     /// When the first response byte came, after `start`.
@@ -61,8 +63,10 @@ impl<'a> Channel<'a> {
         std::mem::take(&mut self.counters)
     }
 
-    fn rest(&self) -> &[u8] {
-        self.request.get(self.read..).unwrap_or_default()
+    fn is_read(&self) -> bool {
+        [&self.notice, &self.request]
+            .iter()
+            .all(|(bytes, read)| *read >= bytes.len())
     }
 
     fn send<T: Serialize>(&self, message: &T) -> io::Result<()> {
@@ -70,6 +74,21 @@ impl<'a> Channel<'a> {
             ProtocolError::Io(error) => error,
             other => io::Error::other(other),
         })
+    }
+
+    /// Writes all of it from where it lies.
+    fn write_all(&self, data: &[VolatileSlice<'_>]) -> io::Result<()> {
+        let whole: usize = data.iter().map(VolatileSlice::len).sum();
+        let mut written = 0;
+        while written < whole {
+            match write_vectored(self.socket.as_raw_fd(), &beyond(data, written)?) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn log(&self, stream: LogStream, bytes: &[u8]) -> io::Result<usize> {
@@ -96,24 +115,31 @@ impl Backend for Channel<'_> {
     }
 
     fn channel_receive(&mut self, into: &[VolatileSlice<'_>]) -> io::Result<usize> {
-        if self.rest().is_empty() {
+        if self.is_read() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let taken = scatter(self.rest(), into);
-        self.read += taken;
+        let mut taken = 0;
+        for (bytes, read) in [&mut self.notice, &mut self.request] {
+            let rest = bytes.get(*read..).unwrap_or_default();
+            let count = scatter(rest, &beyond(into, taken)?);
+            *read += count;
+            taken += count;
+        }
         Ok(taken)
     }
 
     fn channel_send(&mut self, data: &[VolatileSlice<'_>]) -> io::Result<usize> {
-        let bytes = collect(data);
-        for piece in bytes.chunks(PIECE) {
-            let bytes = piece.to_vec();
-            self.send(&FromWorker::Response { bytes })?;
-        }
+        let count: usize = data.iter().map(VolatileSlice::len).sum();
+        let length = count as u64;
+        let mut message =
+            protocol::encode(&FromWorker::Response { length }).map_err(io::Error::other)?;
+        let mut all = vec![VolatileSlice::from(message.as_mut_slice())];
+        all.extend_from_slice(data);
+        self.write_all(&all)?;
         let elapsed = self.start.elapsed();
         self.first_byte.get_or_insert(elapsed);
         self.last_byte = Some(elapsed);
-        Ok(bytes.len())
+        Ok(count)
     }
 
     fn stats(&mut self, text: &str) {
@@ -131,7 +157,7 @@ impl Backend for Channel<'_> {
         timeout: Option<Duration>,
         wake: Option<RawFd>,
     ) -> io::Result<u64> {
-        if wanted & event::REQUEST != 0 && !self.rest().is_empty() {
+        if wanted & event::REQUEST != 0 && !self.is_read() {
             return Ok(event::REQUEST);
         }
         // Standard input is at its end.
@@ -158,10 +184,26 @@ impl Backend for Channel<'_> {
     }
 
     fn ready(&mut self) -> Ready {
-        if self.rest().is_empty() {
+        if self.is_read() {
             Ready::Stop
         } else {
             Ready::Wait
         }
     }
+}
+
+/// What lies behind the first `skipped` bytes.
+fn beyond<'a>(
+    slices: &[VolatileSlice<'a>],
+    mut skipped: usize,
+) -> io::Result<Vec<VolatileSlice<'a>>> {
+    let mut rest = Vec::with_capacity(slices.len());
+    for slice in slices {
+        let skip = skipped.min(slice.len());
+        skipped -= skip;
+        if skip < slice.len() {
+            rest.push(slice.offset(skip).map_err(io::Error::other)?);
+        }
+    }
+    Ok(rest)
 }

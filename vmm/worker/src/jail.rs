@@ -29,6 +29,7 @@ const ALLOWED: &[(i64, &str)] = &[
     (libc::SYS_recvfrom, "the gateway's messages"),
     (libc::SYS_write, "messages to the gateway, diagnostics"),
     (libc::SYS_sendto, "messages to the gateway"),
+    (libc::SYS_writev, "responses, from guest memory"),
     (libc::SYS_close, "files that are mapped"),
     (libc::SYS_statx, "sizes of snapshot parts and images"),
     (libc::SYS_fstat, "sizes of snapshot parts and images"),

@@ -69,8 +69,13 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
             },
             Ok(ToWorker::Assign(assign)) => {
                 let start = Instant::now();
+                // All of it, before anything begins: until then the gateway may give it to another.
+                let request = protocol::receive_request(socket, assign.request_length)?;
                 let done = match state.become_guest(assign.seed.clone()) {
-                    Ok(prepared) => answer(socket, *prepared, &assign, create, start),
+                    Ok(prepared) => {
+                        let mut channel = Channel::new(socket, start, request);
+                        answer(&mut channel, *prepared, &assign, create)
+                    }
                     Err(error) => failed(&error),
                 };
                 return protocol::send(socket, &done);
@@ -121,26 +126,24 @@ impl Guest {
 
 /// Runs the instance; everything but the final message is sent on the way.
 fn answer(
-    socket: &UnixStream,
+    channel: &mut Channel<'_>,
     prepared: Prepared,
     assign: &Assign,
     create: Duration,
-    start: Instant,
 ) -> FromWorker {
     let Prepared { mut vm, took, .. } = prepared;
     let resumed = Instant::now();
-    let mut channel = Channel::new(socket, start);
     let mut timings = Timings {
         create: microseconds(create),
         ..Timings::default()
     };
-    let outcome = match resume(&mut vm, assign, &mut channel) {
+    let outcome = match resume(&mut vm, assign, channel) {
         Ok(()) => {
             timings.restore = microseconds(took + resumed.elapsed());
             let entered = Instant::now();
             // Only named in reports; one that can't be parsed names nothing.
             let kernel = Kernel::embedded().ok();
-            let result = vm.run(kernel.as_ref(), &mut channel);
+            let result = vm.run(kernel.as_ref(), channel);
             timings.run = microseconds(entered.elapsed());
             result.map_or_else(
                 |error| Outcome::Failed {
@@ -169,22 +172,26 @@ fn resume(vm: &mut Vm, assign: &Assign, channel: &mut Channel<'_>) -> Result<(),
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(assign.strace, boot_flags::STRACE) | set(assign.stats, boot_flags::STATS);
     let instance = vm.resume(flags | boot_flags::CHANNEL)?;
-    let request = first_request(&instance, &assign.request).map_err(|cause| VmError::Io {
+    channel.open(notice(&instance).map_err(|cause| VmError::Io {
         action: "write the notice of the restore",
         cause,
-    })?;
-    channel.give(request);
+    })?);
     Ok(())
 }
 
-/// What a restored guest reads: the notice that it is a copy, and `request`, framed by
-/// `sprout_agent`.
-pub fn first_request(instance: &Instance, request: &[u8]) -> io::Result<Vec<u8>> {
+/// What tells a restored guest that it is a copy, framed by `sprout_agent`.
+fn notice(instance: &Instance) -> io::Result<Vec<u8>> {
     let notice = Restored {
         generation: instance.generation,
         instance_id: instance.id_text(),
     };
-    let mut bytes = notice.encode().map_err(io::Error::other)?;
+    notice.encode().map_err(io::Error::other)
+}
+
+/// What a restored guest reads first: the notice that it is a copy, and `request`, framed by
+/// `sprout_agent`.
+pub fn first_request(instance: &Instance, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = notice(instance)?;
     bytes.extend_from_slice(request);
     Ok(bytes)
 }

@@ -3,6 +3,7 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use common::take;
@@ -30,18 +31,23 @@ fn a_worker_serves_one_request() {
         if prepare {
             protocol::send(&gateway, &ToWorker::Prepare(seed.clone())).unwrap();
         }
-        let request = b"the request".to_vec();
+        let request = b"the request";
         let assign = Assign {
             seed,
-            request,
+            request_length: request.len() as u64,
             strace: false,
             stats: true,
         };
         protocol::send(&gateway, &ToWorker::Assign(assign)).unwrap();
+        (&gateway).write_all(request).unwrap();
         let mut response = Vec::new();
         let done = loop {
             match protocol::receive::<FromWorker>(&gateway).unwrap() {
-                FromWorker::Response { bytes } => response.extend(bytes),
+                FromWorker::Response { length } => {
+                    let end = response.len() + usize::try_from(length).unwrap();
+                    (&gateway).take(length).read_to_end(&mut response).unwrap();
+                    assert_eq!(response.len(), end);
+                }
                 FromWorker::Done(done) => break done,
                 other => panic!("{other:?}"),
             }
@@ -72,7 +78,7 @@ fn a_worker_reports_a_seed_it_can_not_use() {
     };
     let assign = Assign {
         seed,
-        request: vec![],
+        request_length: 0,
         strace: false,
         stats: false,
     };
