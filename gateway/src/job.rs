@@ -35,9 +35,10 @@ pub struct Job {
     pub arrived: Instant,
     /// When it began to wait for a worker.
     pub queued: Instant,
-    /// When its response must be complete.
+    /// When its response must be complete: `timeout` after `queued`, and later by as long as its body
+    /// took to come.
     pub deadline: Instant,
-    /// How long that is after its arrival, for the message.
+    /// The time for it as configured, for the message.
     pub timeout: Duration,
     /// Takes the response in order. Dropped by a client that went away.
     pub reply: mpsc::Sender<Reply>,
