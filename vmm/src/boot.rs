@@ -9,12 +9,13 @@ use sprout_abi::layout::{BOOT_BLOB_GPA, BOOT_BLOB_MAX, BOOT_INFO_GPA, PAGE_SIZE,
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::clock::GuestClock;
+use crate::error::{BootError, VmError};
 use crate::kernel::Kernel;
 use crate::memory::{GuestMemory, Image, Wire};
-use crate::paging::{PageTables, TablesFull};
+use crate::paging::PageTables;
 use crate::shell::Shell;
 use crate::vcpu;
-use crate::vm::{Vm, VmError};
+use crate::vm::Vm;
 
 /// A read-only image and where the guest sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,26 +60,6 @@ pub struct BootConfig<'a> {
     pub strace: String,
     /// Host name of the guest.
     pub hostname: String,
-}
-
-/// Why a guest could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// The guest is too large for its page tables.
-    #[error(transparent)]
-    Tables(#[from] TablesFull),
-    /// RAM is too small for the sentry and the program's file.
-    #[error("{0} does not fit into {1} MiB of guest memory: give it more (--memory)")]
-    TooSmall(String, u64),
-    /// A string with a NUL byte.
-    #[error("a NUL byte in {0}")]
-    Nul(&'static str),
-    /// A string too long for its field.
-    #[error("the {0} is longer than {1} bytes")]
-    TooLong(&'static str, usize),
-    /// The program's file could not be read.
-    #[error("cannot read the program: {0}")]
-    Program(std::io::Error),
 }
 
 impl Shell {

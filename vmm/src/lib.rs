@@ -12,6 +12,7 @@ pub mod backend;
 pub mod boot;
 pub mod clock;
 pub mod cpuid;
+pub mod error;
 pub mod host;
 pub mod hypercall;
 pub mod isolation;

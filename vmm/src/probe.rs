@@ -9,11 +9,12 @@ use sprout_abi::layout::HUGE_PAGE_SIZE;
 
 use crate::backend::buffered::Buffered;
 use crate::boot::{BootConfig, Program};
+use crate::error::VmError;
 use crate::isolation::PrivilegeMode;
 use crate::kernel::Kernel;
 use crate::memory::MIN_RAM;
 use crate::shell::Shell;
-use crate::vm::{Stop, VmError};
+use crate::vm::Stop;
 
 /// Memory of the probe: more than the least, since a debug build of the sentry is larger.
 const MEMORY: u64 = MIN_RAM + 8 * HUGE_PAGE_SIZE;

@@ -7,11 +7,11 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 use crate::clock::Tsc;
 use crate::cpuid::{self, Features};
+use crate::error::VmError;
 use crate::host;
 use crate::isolation::PrivilegeMode;
 use crate::memory::GuestMemory;
 use crate::vcpu;
-use crate::vm::VmError;
 use sprout_abi::layout::MAX_VCPUS;
 
 /// Memory slot of RAM; the images follow.

@@ -1,98 +1,20 @@
 //! A VM with its guest.
 
-use std::io;
 use std::sync::atomic::AtomicU8;
 
 use kvm_ioctls::Kvm;
-use sprout_abi::layout::MAX_VCPUS;
 
 use crate::backend::Backend;
-use crate::boot::BootError;
 use crate::clock::GuestClock;
-use crate::host::HostError;
+use crate::error::SnapshotError;
+pub use crate::error::VmError;
 use crate::hypercall::Wait;
 use crate::isolation::PrivilegeMode;
-use crate::kernel::{Kernel, KernelError};
-use crate::memory::{GuestMemory, MemoryError};
+use crate::kernel::Kernel;
+use crate::memory::GuestMemory;
 use crate::shell::Shell;
-use crate::snapshot::SnapshotError;
 use crate::vcpu::desk::{Desk, Power};
 use crate::vcpu::run::{self, Guest};
-use crate::vcpu::state::StateError;
-
-/// Why a VM could not be made or run.
-#[derive(Debug, thiserror::Error)]
-pub enum VmError {
-    /// The host can't run VMs.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// The sentry's file is unusable.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// Memory could not be set up.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// The guest could not be loaded.
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    /// vCPU state could not be read or set.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// A snapshot could not be written or restored.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// A KVM call failed.
-    #[error("cannot {action}: {cause}")]
-    Kvm {
-        /// What was tried.
-        action: &'static str,
-        /// KVM's reason.
-        cause: kvm_ioctls::Error,
-    },
-    /// The host has no random numbers.
-    #[error("the host's random number generator failed: {0}")]
-    Entropy(getrandom::Error),
-    /// A system call of the VMM failed.
-    #[error("cannot {action}: {cause}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The system's reason.
-        cause: io::Error,
-    },
-    /// Too few or too many vCPUs.
-    #[error("{0} vCPUs: a guest has 1 to {MAX_VCPUS}")]
-    Vcpus(usize),
-    /// KVM gave vCPUs different clocks.
-    #[error(
-        "the time-stamp counters of this host's vCPUs differ and KVM does not let us set them: use \
-         one vCPU"
-    )]
-    Unsynchronised,
-    /// The threads of the vCPUs ended without a reason.
-    #[error("the vCPUs' threads ended without a reason (a bug of the VMM)")]
-    Unfinished,
-    /// The guest broke the contract or crashed; the text names its registers.
-    #[error("the guest stopped: {reason}\n{registers}")]
-    Stopped {
-        /// What happened.
-        reason: String,
-        /// Registers and backtrace.
-        registers: String,
-    },
-}
-
-impl VmError {
-    /// Wraps the error of a KVM call.
-    pub(crate) fn kvm(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Self {
-        move |cause| Self::Kvm { action, cause }
-    }
-
-    /// Wraps the error of a system call.
-    pub(crate) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self::Io { action, cause }
-    }
-}
 
 /// Why [`Vm::run`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,6 +109,13 @@ impl Vm {
     /// Monotonic time in the guest.
     pub fn guest_time(&self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.clock.now())
+    }
+
+    /// The wait of the first vCPU, which is to be ended: the others stay in theirs until that one
+    /// needs them.
+    pub(crate) fn take_wait(&mut self) -> Result<Wait, SnapshotError> {
+        let wait = self.waiting.first_mut().and_then(Option::take);
+        wait.ok_or(SnapshotError::NotReady)
     }
 
     /// KVM's counters, those of all vCPUs added up.

@@ -84,6 +84,13 @@ pub struct Wait {
     pub turn: u64,
 }
 
+impl Wait {
+    /// Ends it: the guest goes on with these `event` bits when its vCPU next enters it.
+    pub fn end(&self, memory: &GuestMemory, events: u64) -> Result<(), MemoryError> {
+        complete(memory, self.request, events.cast_signed())
+    }
+}
+
 /// What a tick should watch for because the guest asked and got nothing (bits of `event`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest(pub u64);

@@ -28,6 +28,8 @@ use manifest::Manifest;
 use state::State;
 use working_set::WorkingSet;
 
+pub use crate::error::SnapshotError;
+
 /// Name of the manifest in a snapshot's directory.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the state file.
@@ -39,53 +41,6 @@ pub const WORKING_SET_FILE: &str = "working-set";
 
 /// Largest manifest or state file read.
 const METADATA_MAX: u64 = 1 << 20;
-
-/// Why a snapshot can't be written, opened or restored.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// A file operation failed.
-    #[error("cannot {action} {}: {cause}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// The system's reason.
-        cause: io::Error,
-    },
-    /// There is no snapshot.
-    #[error("there is no snapshot at {}", .0.display())]
-    Missing(PathBuf),
-    /// A part is damaged.
-    #[error("the snapshot at {} is damaged: {reason}; make it again", path.display())]
-    Corrupt {
-        /// The snapshot's directory.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// It is intact, but not for this program or host.
-    #[error("the snapshot at {} can't be restored here: {reason}", path.display())]
-    Incompatible {
-        /// The snapshot's directory.
-        path: PathBuf,
-        /// What does not fit, and what to do.
-        reason: String,
-    },
-    /// The guest is not at a place where a snapshot can be taken.
-    #[error("the guest does not wait for a request, so no snapshot can be taken")]
-    NotReady,
-}
-
-impl SnapshotError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |cause| Self::Io {
-            action,
-            path: path.to_owned(),
-            cause,
-        }
-    }
-}
 
 /// An opened snapshot.
 #[derive(Debug)]

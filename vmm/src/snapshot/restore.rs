@@ -15,11 +15,11 @@ use vm_memory::{Bytes, GuestAddress};
 use super::loading::Loading;
 use super::{Snapshot, SnapshotError};
 use crate::clock::GuestClock;
-use crate::hypercall;
+use crate::error::VmError;
 use crate::isolation::PrivilegeMode;
 use crate::memory::{GuestMemory, Image, MemoryError, Wire, checked_ram_size};
 use crate::shell::Shell;
-use crate::vm::{Vm, VmError};
+use crate::vm::Vm;
 
 /// What makes a restored guest itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,9 +148,7 @@ impl Vm {
     /// Makes a prepared guest an instance of its own and ends its WAIT: the next
     /// [`Vm::run`] enters it. `flags` are those of `boot_flags` for this run.
     pub fn resume(&mut self, flags: u64) -> Result<Instance, VmError> {
-        // The other vCPUs stay in their waits until this one needs them.
-        let wait = self.waiting.first_mut().and_then(Option::take);
-        let wait = wait.ok_or(SnapshotError::NotReady)?;
+        let wait = self.take_wait()?;
         self.generation += 1;
         let mut id = [0; 16];
         let mut entropy = [0; 64];
@@ -171,8 +169,7 @@ impl Vm {
                 action: "write the restore information",
                 cause: io::Error::other(error),
             })?;
-        let events = event::RESTORED | event::REQUEST;
-        hypercall::complete(&self.memory, wait.request, events.cast_signed())?;
+        wait.end(&self.memory, event::RESTORED | event::REQUEST)?;
         Ok(Instance {
             id,
             generation: self.generation,

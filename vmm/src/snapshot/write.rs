@@ -17,11 +17,12 @@ use super::{
     MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError, WORKING_SET_FILE, memory_file,
 };
 use crate::backend::buffered::Buffered;
-use crate::hypercall::{self, Wait};
+use crate::error::VmError;
+use crate::hypercall::Wait;
 use crate::page_cache;
 use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
-use crate::vm::{Stop, Vm, VmError};
+use crate::vm::{Stop, Vm};
 
 /// Longest rehearsal.
 const REHEARSAL_TIME: Duration = Duration::from_secs(30);
@@ -114,9 +115,7 @@ impl Vm {
     /// pages an answer touches, if that is known.
     fn compact(&mut self, touched: Option<Vec<u8>>) -> Result<(), VmError> {
         self.ready_waits()?;
-        let wait = self.waiting.first_mut().and_then(Option::take);
-        let wait = wait.ok_or(SnapshotError::NotReady)?;
-        hypercall::complete(&self.memory, wait.request, event::COMPACT.cast_signed())?;
+        self.take_wait()?.end(&self.memory, event::COMPACT)?;
         let mut backend = Buffered::new(touched)
             .with_first_request()
             .ending_in(COMPACT_TIME);
