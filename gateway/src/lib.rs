@@ -13,7 +13,6 @@
 //! and `sprout-text`: building and testing it needs neither KVM nor the sentry.
 
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod clients;
 pub mod config;

@@ -1,5 +1,7 @@
 //! The gateway and clients that are unusual, slow, gone or hostile; workers as in `gateway.rs`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -24,7 +24,6 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)]
-#![deny(unsafe_op_in_unsafe_fn)]
 
 extern crate alloc;
 

@@ -8,7 +8,6 @@
 //! Depends on `sprout-abi` (slot sizes) and `sprout-agent` (the JavaScript put in its image).
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod erofs;
 mod error;

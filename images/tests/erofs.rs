@@ -1,5 +1,7 @@
 //! The EROFS writer, judged by its own reader and by the kernel project's `fsck.erofs`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};

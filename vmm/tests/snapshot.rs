@@ -1,5 +1,7 @@
 //! Snapshots with a hand-assembled guest: an echo server that waits for requests.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::fs;

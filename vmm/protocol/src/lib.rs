@@ -18,8 +18,6 @@
 //!
 //! Depends on nothing else of Sprout: neither KVM nor the sentry are needed to speak it.
 
-#![warn(missing_docs)]
-
 pub mod message;
 pub mod nursery;
 pub mod wire;

@@ -1,5 +1,6 @@
 //! Hand-assembled guests. Only plain `mov`, `out` and jumps, which every KVM executes in ring 0.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 // Each test crate uses its part of this.
 #![allow(dead_code)]
 

@@ -4,8 +4,6 @@
 //! Depends on `sprout-vmm` for the VM, on `sprout-protocol` for what the gateway says, and on
 //! `sprout-agent` for the notice a restored guest gets before its first request.
 
-#![warn(missing_docs)]
-
 mod channel;
 pub mod isolation;
 mod jail;
