@@ -1,10 +1,10 @@
 //! The JavaScript agent answers requests, and says what is wrong with a function.
 
-mod harness;
+mod support;
 
 use std::time::Duration;
 
-use harness::Agent;
+use support::Agent;
 
 #[test]
 fn answers_requests_in_a_row_and_ends_when_the_host_closes_the_channel() {

@@ -1,10 +1,10 @@
 //! What a restore changes in the JavaScript agent: nothing random repeats, and the time is right.
 
-mod harness;
+mod support;
 
 use std::time::Duration;
 
-use harness::Agent;
+use support::Agent;
 
 /// Draws from every source before and after a restore notice.
 const RANDOM: &str = "
@@ -123,7 +123,7 @@ const AHEAD: &str = r#"
     };
 "#;
 
-fn json(answer: &harness::Answer) -> serde_json::Value {
+fn json(answer: &support::Answer) -> serde_json::Value {
     serde_json::from_str(answer.text()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
 }
 

@@ -1,12 +1,11 @@
 //! Tiny hand-assembled guests on the real `/dev/kvm`: they ring the doorbell instead of booting a
 //! sentry.
 
-mod common;
+mod support;
 
 use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
-use common::{Code, MESSAGE_AT, REQUEST, boot, boot_with};
 use sprout_abi::boot::{SharedCpu, SharedPage};
 use sprout_abi::hypercall::{number, stream, wait_flags};
 use sprout_abi::layout::{
@@ -16,6 +15,7 @@ use sprout_abi::layout::{
 use sprout_vmm::backend::Stream;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::vm::{Stop, VmError};
+use support::{Code, MESSAGE_AT, REQUEST, boot, boot_with};
 
 #[test]
 fn a_guest_writes_to_the_console_and_exits() {

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod common;
+mod support;
 
 use std::fs;
 use std::path::Path;
 
-use common::{boot, echo_server, take};
 use sprout_abi::ABI_VERSION;
 use sprout_abi::hypercall::event;
 use sprout_abi::layout::RESTORE_INFO_GPA;
@@ -18,6 +17,7 @@ use sprout_vmm::snapshot::working_set::touched_pages;
 use sprout_vmm::snapshot::write::Description;
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
+use support::{boot, echo_server, take};
 use vm_memory::{Bytes, GuestAddress};
 
 fn restore(snapshot: &Snapshot) -> Vm {

@@ -1,16 +1,16 @@
 //! Workers with a hand-assembled guest: an echo server that waits for requests.
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use common::take;
 use sprout_protocol::{
     self as protocol, Assign, Done, FromWorker, Outcome, Required, Seed, ToWorker,
 };
 use sprout_worker::{self as worker, Jail};
+use support::take;
 
 #[test]
 fn a_worker_serves_one_request() {
