@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sprout_agent::Limits;
-use sprout_protocol::Required;
+use sprout_protocol::{Instances, Required};
 
 /// Everything the gateway needs to know to run.
 #[derive(Clone, Debug)]
@@ -45,6 +45,12 @@ pub struct Config {
     pub max_request_body: usize,
     /// Largest response a function may give.
     pub response_limits: Limits,
+    /// What becomes of a VM after its answer, for functions that do not say so themselves.
+    pub instances: Instances,
+    /// How many requests one VM serves at most, if it is rewound in between.
+    pub most_rewinds: u64,
+    /// How long a rewound VM waits for its next request.
+    pub rewound_idle: Duration,
     /// Refuse snapshots with less between the program and its sentry.
     pub required_isolation: Required,
 }
@@ -78,6 +84,9 @@ impl Config {
             timeout: Duration::from_secs(30),
             max_request_body: 8 << 20,
             response_limits: Limits::default(),
+            instances: Instances::Fresh,
+            most_rewinds: 10_000,
+            rewound_idle: Duration::from_secs(300),
             required_isolation: Required::Shared,
         }
     }

@@ -270,6 +270,7 @@ impl Gateway {
             seed: Seed {
                 snapshot_dir: function.snapshot_dir.clone(),
                 required_isolation: self.config.required_isolation,
+                instances: function.record.instances.unwrap_or(self.config.instances),
             },
             request: bytes,
             body,

@@ -47,6 +47,8 @@ pub enum Stage {
     Restore,
     /// Running the guest.
     Run,
+    /// Rolling the VM back to its seed, after the response.
+    Rewind,
     /// From the request's arrival to the end of its response.
     Total,
 }
@@ -61,6 +63,7 @@ impl prometheus_client::encoding::EncodeLabelValue for Stage {
             Self::Create => "create",
             Self::Restore => "restore",
             Self::Run => "run",
+            Self::Rewind => "rewind",
             Self::Total => "total",
         };
         name.encode(encoder)
@@ -70,9 +73,25 @@ impl prometheus_client::encoding::EncodeLabelValue for Stage {
 /// Labels of the pool's gauge.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct PoolLabels {
-    /// `starting`, `ready` or `busy`.
+    /// `starting`, `ready`, `rewound` or `busy`.
     pub state: &'static str,
 }
+
+/// Why a worker is not used again: what its rewinder says, and what the gateway sees.
+const RETIREMENTS: &[&str] = &[
+    "giant",
+    "tables",
+    "replaced",
+    "msr",
+    "differs",
+    "error",
+    "unanswered",
+    "lost",
+    "timeout",
+    "protocol",
+    "count",
+    "unneeded",
+];
 
 /// Everything the gateway counts.
 #[derive(Debug)]
@@ -82,6 +101,7 @@ pub struct Metrics {
     failures: Family<FailureLabels, Counter>,
     latency: Family<StageLabels, Histogram, fn() -> Histogram>,
     pool: Family<PoolLabels, Gauge>,
+    retired: Family<FailureLabels, Counter>,
     /// Workers that could not be started.
     pub start_failures: Counter,
     /// Workers that died while they waited for a request.
@@ -100,6 +120,7 @@ impl Default for Metrics {
         let failures = Family::default();
         let latency = Family::new_with_constructor(latency_histogram as fn() -> Histogram);
         let pool = Family::default();
+        let retired = Family::default();
         let start_failures = Counter::default();
         let lost_workers = Counter::default();
         registry.register("requests", "Requests answered", requests.clone());
@@ -113,6 +134,11 @@ impl Default for Metrics {
             latency.clone(),
         );
         registry.register("workers", "Worker processes by state", pool.clone());
+        registry.register(
+            "workers_retired",
+            "Workers whose VM was not used again though it was to be, by reason",
+            retired.clone(),
+        );
         registry.register(
             "worker_start_failures",
             "Workers that could not be started",
@@ -129,6 +155,7 @@ impl Default for Metrics {
             failures,
             latency,
             pool,
+            retired,
             start_failures,
             lost_workers,
         }
@@ -152,6 +179,16 @@ impl Metrics {
             reason,
         };
         self.failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts a worker that is not used again; `kind` is what itself or the gateway calls it.
+    pub fn retired(&self, function: &str, kind: &str) {
+        let known = RETIREMENTS.iter().find(|known| **known == kind);
+        let labels = FailureLabels {
+            function: function.into(),
+            reason: known.copied().unwrap_or("other"),
+        };
+        self.retired.get_or_create(&labels).inc();
     }
 
     /// Records the time of one stage.

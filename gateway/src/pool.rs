@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::job::{Failure, Job};
 use crate::metrics::Metrics;
 use crate::spawn::Spawner;
-use crate::worker::Worker;
+use crate::worker::{Served, Worker};
 
 /// Pause after the first failed start of a worker; doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -143,29 +143,7 @@ impl Shared {
     ) -> Option<Seed> {
         let waiting = self.metrics.worker("ready");
         let offer = self.desk().wait(prepared);
-        let job = match offer {
-            Offer::Job(job) => Some(job),
-            Offer::Later(mut handed) => {
-                let job = tokio::select! {
-                    // A worker that is dead already must not get a job.
-                    biased;
-                    () = self.stop.cancelled() => None,
-                    reason = worker.lost() => {
-                        self.metrics.lost_workers.inc();
-                        tracing::warn!("lost a waiting worker: {reason}");
-                        None
-                    }
-                    job = &mut handed => job.ok(),
-                };
-                handed.close();
-                if job.is_none()
-                    && let Ok(job) = handed.try_recv()
-                {
-                    self.desk().hand_back(job);
-                }
-                job
-            }
-        };
+        let job = self.await_job(&mut worker, offer, Duration::MAX).await;
         drop(waiting);
         let Some(job) = job else {
             worker.end().await;
@@ -175,17 +153,79 @@ impl Shared {
         let seed = job.seed.clone();
         let shared = self.clone();
         self.tasks.spawn(async move {
-            let busy = shared.metrics.worker("busy");
-            let limits = shared.config.response_limits;
-            let unserved = worker
-                .serve(job, limits, &shared.metrics, &shared.stop)
-                .await;
-            drop(busy);
+            let unserved = shared.serve(worker, job).await;
             drop(permit);
             if let Some(job) = unserved {
                 shared.desk().hand_back(job);
             }
         });
         Some(seed)
+    }
+
+    /// The job that a waiting worker gets; none if it is lost, not wanted any more, or none came in
+    /// `patience`.
+    async fn await_job(
+        &self,
+        worker: &mut Worker,
+        offer: Offer,
+        patience: Duration,
+    ) -> Option<Box<Job>> {
+        let mut handed = match offer {
+            Offer::Job(job) => return Some(job),
+            Offer::Later(handed) => handed,
+        };
+        let job = tokio::select! {
+            // A worker that is dead already must not get a job.
+            biased;
+            () = self.stop.cancelled() => None,
+            reason = worker.lost() => {
+                self.metrics.lost_workers.inc();
+                tracing::warn!("lost a waiting worker: {reason}");
+                None
+            }
+            job = &mut handed => job.ok(),
+            () = sleep(patience) => None,
+        };
+        handed.close();
+        if job.is_none()
+            && let Ok(job) = handed.try_recv()
+        {
+            self.desk().hand_back(job);
+        }
+        job
+    }
+
+    /// Has a worker serve a job, and, if its VM is rewound, further ones of the same function; a job
+    /// that it did not begin with.
+    async fn serve(&self, worker: Worker, job: Box<Job>) -> Option<Box<Job>> {
+        let (mut worker, mut job) = (worker, job);
+        let limits = self.config.response_limits;
+        let (seed, function) = (job.seed.clone(), job.function.clone());
+        for served in 1.. {
+            let busy = self.metrics.worker("busy");
+            let outcome = worker.serve(job, limits, &self.metrics, &self.stop).await;
+            drop(busy);
+            worker = match outcome {
+                Served::Rewound(again) => *again,
+                Served::NotBegun(job) => return Some(job),
+                Served::Ended => return None,
+            };
+            if served >= self.config.most_rewinds {
+                self.metrics.retired(&function, "count");
+                break;
+            }
+            let _waiting = self.metrics.worker("rewound");
+            let offer = self.desk().wait_again(seed.clone());
+            let idle = self.config.rewound_idle;
+            match self.await_job(&mut worker, offer, idle).await {
+                Some(next) => job = next,
+                None => {
+                    self.metrics.retired(&function, "unneeded");
+                    break;
+                }
+            }
+        }
+        worker.end().await;
+        None
     }
 }

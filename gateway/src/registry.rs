@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use sprout_protocol::Instances;
 use thiserror::Error;
 
 /// The version of [`FunctionRecord`] this code reads and writes.
@@ -37,6 +38,9 @@ pub struct FunctionRecord {
     pub memory: u64,
     /// When it was deployed, seconds since 1970.
     pub deployed_at: u64,
+    /// What becomes of its VMs after their answers; the gateway's default otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Instances>,
 }
 
 /// A function that can be run.
@@ -259,6 +263,7 @@ mod tests {
             previous_snapshot: None,
             memory: 256 << 20,
             deployed_at: 1,
+            instances: None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! One worker process, from its start to its end: it becomes ready, gets one job, and is reaped.
+//! One worker process, from its start to its end: it becomes ready, gets one job, or several of the
+//! same function if it is rewound in between, and is reaped.
 
 use std::io::{self, IoSlice};
 use std::time::Duration;
@@ -34,6 +35,20 @@ const GATHERED: usize = 64 * 1024;
 const PANIC_LINES: usize = 100;
 /// How many workers may be lost before they begin with a job, and it is given to another one.
 const MOST_LOST: u32 = 3;
+
+/// How long a worker may take to become its seed again.
+const REWIND_GRACE: Duration = Duration::from_secs(2);
+
+/// What became of a worker and its job.
+#[derive(Debug)]
+pub enum Served {
+    /// The job is done, and the worker is gone.
+    Ended,
+    /// The job is done, and the worker's VM is its seed again.
+    Rewound(Box<Worker>),
+    /// The worker was lost before it began.
+    NotBegun(Box<Job>),
+}
 
 /// A running worker process.
 #[derive(Debug)]
@@ -171,14 +186,14 @@ impl Worker {
         }
     }
 
-    /// Serves one job and ends. Gives the job back if this worker was lost before it began with it.
+    /// Serves one job, and ends unless it has gone back to its seed for another one.
     pub async fn serve(
         mut self,
         mut job: Box<Job>,
         limits: Limits,
         metrics: &Metrics,
         stop: &CancellationToken,
-    ) -> Option<Box<Job>> {
+    ) -> Served {
         let (id, function) = (job.id.clone(), job.function.clone());
         metrics.took(&function, Stage::Queue, job.queued.elapsed());
         let complete = tokio::select! {
@@ -189,10 +204,11 @@ impl Worker {
             // The client has been told, or has gone.
             tracing::debug!(function, request = id, "its body did not come");
             self.end().await;
-            return None;
+            return Served::Ended;
         }
         let mut log = FunctionLog::new(&function, &id);
         let mut done = None;
+        let mut rewound = false;
         let outcome = tokio::select! {
             outcome = timeout_at(job.deadline, self.converse(&job, limits, &mut log, &mut done))
                 => Some(outcome.unwrap_or(Err(Failure::Timeout(job.timeout)))),
@@ -202,9 +218,13 @@ impl Worker {
         match outcome.filter(|outcome| outcome.is_ok() || !job.reply.is_closed()) {
             Some(Ok(())) => {
                 metrics.took(&function, Stage::Total, job.arrived.elapsed());
+                let rewinds = job.seed.instances.rewind();
                 // Lets go of the client before the worker has said how it went.
                 drop(job);
                 self.await_done(&mut log, &mut done, stop).await;
+                if rewinds && done.is_some() {
+                    rewound = self.await_rewind(&function, &id, metrics, stop).await;
+                }
             }
             Some(Err(Failure::NotBegun(reason))) if job.lost_workers < MOST_LOST => {
                 metrics.lost_workers.inc();
@@ -212,7 +232,7 @@ impl Worker {
                 log.finish();
                 self.end().await;
                 job.lost_workers += 1;
-                return Some(job);
+                return Served::NotBegun(job);
             }
             Some(Err(failure)) => {
                 metrics.failed(&function, failure.reason());
@@ -229,8 +249,56 @@ impl Worker {
             report(&function, &id, &done, metrics);
         }
         log.finish();
+        if rewound {
+            return Served::Rewound(Box::new(self));
+        }
         self.end().await;
-        None
+        Served::Ended
+    }
+
+    /// Waits until the worker's VM is its seed again. False: it is not used any more.
+    async fn await_rewind(
+        &mut self,
+        function: &str,
+        id: &str,
+        metrics: &Metrics,
+        stop: &CancellationToken,
+    ) -> bool {
+        let message = tokio::select! {
+            message = timeout(REWIND_GRACE, self.receive()) => message,
+            () = stop.cancelled() => return false,
+        };
+        let (kind, reason) = match message {
+            Ok(Ok(Said::Message(FromWorker::Rewound {
+                compared,
+                copied,
+                undone,
+                took,
+            }))) => {
+                tracing::debug!(
+                    function,
+                    request = id,
+                    compared,
+                    copied,
+                    undone,
+                    took,
+                    "rewound"
+                );
+                metrics.took(function, Stage::Rewind, Duration::from_micros(took));
+                return true;
+            }
+            Ok(Ok(Said::Message(FromWorker::Retired { kind, reason }))) => (kind, reason),
+            Ok(Ok(_)) => ("protocol".into(), "it said something else".into()),
+            Ok(Err(error)) => ("lost".into(), self.broken(error).await),
+            Err(_) => (
+                "timeout".into(),
+                format!("it took more than {REWIND_GRACE:?}"),
+            ),
+        };
+        metrics.retired(function, &kind);
+        let reason = printable_within(&reason, MAX_LINE);
+        tracing::debug!(function, request = id, "a VM is not used again: {reason}");
+        false
     }
 
     /// Sends the request and passes the response on, until it is complete.

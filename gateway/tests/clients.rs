@@ -333,6 +333,7 @@ fn a_body_is_asked_for_only_when_it_is_wanted() {
     socket.write_all(b"hello").unwrap();
     assert_eq!(read_answer(socket).text(), "POST http://test/ hello");
     // One that waits for a worker is not asked, and those for whom there is no room are told so.
+    wait_until("that worker is gone", || server.busy_workers() == 0);
     let hanging = server.send("GET /f/hello/hang", "", b"");
     wait_until("the worker is busy", || server.busy_workers() == 1);
     let mut socket = expecting("POST /f/hello HTTP/1.1", 5);

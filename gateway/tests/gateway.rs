@@ -5,6 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use sprout_protocol::Instances;
 use support::{Server, fake, wait_until};
 
 /// The worker processes run this "test"; the real run of it does nothing.
@@ -295,4 +296,89 @@ fn the_metrics_count_requests_and_split_their_latency() {
     ] {
         wait_until(line, || server.metric(line));
     }
+}
+
+#[test]
+fn a_rewound_worker_serves_its_function_again() {
+    let server = Server::start(|config| {
+        (config.workers, config.max_workers, config.instances) = (1, 2, Instances::Rewind);
+    });
+    server.deploy("other", "other-1");
+    let pid = |path: &str| server.get(path).text();
+    let rewound = || {
+        wait_until("it is rewound", || {
+            server.metric("sprout_workers{state=\"rewound\"} 1")
+        });
+    };
+    let first = pid("/f/hello/pid");
+    for _ in 0..3 {
+        rewound();
+        assert_eq!(pid("/f/hello/pid"), first);
+    }
+    // Another function has another worker.
+    rewound();
+    let other = pid("/f/other/pid");
+    assert_ne!(other, first);
+    wait_until("both are rewound", || {
+        server.metric("sprout_workers{state=\"rewound\"} 2")
+    });
+    assert_eq!(pid("/f/other/pid"), other);
+    assert_eq!(pid("/f/hello/pid"), first);
+    // One that goes away takes nothing with it.
+    wait_until("both are rewound", || {
+        server.metric("sprout_workers{state=\"rewound\"} 2")
+    });
+    server.kill(first.parse().expect("a pid"));
+    wait_until("it is missed", || {
+        server.metric("sprout_workers_lost_total 1")
+    });
+    assert_ne!(pid("/f/hello/pid"), first);
+}
+
+#[test]
+fn a_new_deployment_gets_workers_of_its_own() {
+    let server = Server::start(|config| config.instances = Instances::Rewind);
+    for snapshot in ["hello-2", "hello-3"] {
+        assert_eq!(server.get("/f/hello").status, 200);
+        server.deploy("hello", snapshot);
+        let seen = server.get("/f/hello/snapshot").text();
+        assert!(seen.ends_with(snapshot), "{seen}");
+    }
+}
+
+#[test]
+fn rewound_workers_make_room_for_other_functions() {
+    let server = Server::start(|config| {
+        (config.workers, config.max_workers, config.instances) = (1, 1, Instances::Rewind);
+    });
+    server.deploy("other", "other-1");
+    for _ in 0..3 {
+        assert_eq!(server.get("/f/hello").status, 200);
+        assert_eq!(server.get("/f/other").status, 200);
+    }
+}
+
+#[test]
+fn a_worker_that_retires_or_has_served_enough_is_replaced() {
+    let server = Server::start(|config| {
+        (config.instances, config.most_rewinds) = (Instances::Rewind, 2);
+    });
+    let pid = |path: &str| server.get(path).text();
+    let giant = pid("/f/hello/giant");
+    wait_until("it has retired", || server.metric("reason=\"giant\"} 1"));
+    let pids: Vec<String> = (0..4)
+        .map(|_| {
+            let pid = pid("/f/hello/pid");
+            wait_until("it is rewound or gone", || server.busy_workers() == 0);
+            pid
+        })
+        .collect();
+    assert!(!pids.contains(&giant));
+    assert!(
+        pids.iter()
+            .all(|pid| pids.iter().filter(|other| *other == pid).count() <= 2)
+    );
+    wait_until("two have served enough", || {
+        server.metric("reason=\"count\"} 2")
+    });
 }

@@ -43,6 +43,18 @@ impl Mapping {
         Ok(())
     }
 
+    /// Makes a part of the mapping a private view of the same part of `file` again.
+    pub fn replace_by_file(&self, offset: usize, length: usize, file: &File) -> io::Result<()> {
+        let at = libc::off_t::try_from(offset).map_err(|_| too_large())?;
+        self.place_at(
+            offset,
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_NORESERVE,
+            Some((file, at)),
+        )
+    }
+
     /// `offset + length` must lie inside the mapping.
     fn wish_for_large_pages(&self, offset: usize, length: usize) {
         // A kernel without large pages refuses, and nothing else changes.
@@ -75,6 +87,13 @@ impl Mapping {
             libc::MAP_PRIVATE | libc::MAP_NORESERVE,
             Some(file),
         )?;
+        Ok(mapping)
+    }
+
+    /// A read-only view of the first `size` bytes of `file`, which others may write.
+    pub fn shared_file(file: &File, size: usize) -> io::Result<Self> {
+        let mapping = Self::reserve(size)?;
+        mapping.place(0, size, libc::PROT_READ, libc::MAP_SHARED, Some(file))?;
         Ok(mapping)
     }
 
@@ -137,15 +156,33 @@ impl Mapping {
         flags: i32,
         file: Option<&File>,
     ) -> io::Result<()> {
+        self.place_at(
+            offset,
+            length,
+            protection,
+            flags,
+            file.map(|file| (file, 0)),
+        )
+    }
+
+    /// As [`Self::place`], with the place in the file.
+    fn place_at(
+        &self,
+        offset: usize,
+        length: usize,
+        protection: i32,
+        flags: i32,
+        file: Option<(&File, libc::off_t)>,
+    ) -> io::Result<()> {
         if offset.checked_add(length).is_none_or(|end| end > self.size) {
             return Err(too_large());
         }
-        let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+        let (fd, from) = file.map_or((-1, 0), |(file, from)| (file.as_raw_fd(), from));
         // SAFETY: the range lies inside our own reservation (checked above), so MAP_FIXED replaces
         // nothing else.
         let placed = unsafe {
             let at = self.start.add(offset).cast();
-            libc::mmap(at, length, protection, flags | libc::MAP_FIXED, fd, 0)
+            libc::mmap(at, length, protection, flags | libc::MAP_FIXED, fd, from)
         };
         if placed == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());

@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sprout_abi::boot::{BootInfo, ClockReading, MAX_IMAGES, RestoreInfo, SharedPage};
 use sprout_abi::hypercall::TerminalState;
@@ -23,6 +23,9 @@ use crate::mapping::Mapping;
 
 /// Least RAM of a guest: the sentry, its tables, and something to run in.
 pub const MIN_RAM: u64 = 16 << 20;
+
+/// Most replaced parts of RAM that are remembered.
+const MOST_REPLACED: usize = 256;
 
 /// Why memory could not be set up or a guest-physical address was refused.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +167,8 @@ pub struct GuestMemory {
     /// Whether RAM that was never used lies in a snapshot's file.
     restored: bool,
     ahead: Ahead,
+    /// Parts of RAM that are no longer the snapshot's file: offset and length.
+    replaced: Mutex<Vec<(usize, usize)>>,
     // Declared last: the views above point into it.
     backing: Arc<Mapping>,
 }
@@ -204,6 +209,7 @@ impl GuestMemory {
             image_slots,
             restored,
             ahead: Ahead::default(),
+            replaced: Mutex::default(),
             backing: Arc::new(backing),
         })
     }
@@ -262,7 +268,24 @@ impl GuestMemory {
     pub fn discard(&self, gpa: u64, len: u64) -> io::Result<()> {
         let (offset, length) = self.large_pages(gpa, len)?;
         // In a restored guest it must not show the snapshot's content again.
+        self.note_replaced((offset, length));
         self.backing.replace_by_zero(offset, length)
+    }
+
+    /// Before it happens: a replacement that fails may have done a part.
+    fn note_replaced(&self, part: (usize, usize)) {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.restored && !replaced.contains(&part) && replaced.len() <= MOST_REPLACED {
+            replaced.push(part);
+        }
+    }
+
+    /// The parts of a restored guest's RAM that were replaced since this was asked last; `None` if
+    /// they were too many to remember.
+    pub(crate) fn take_replaced(&self) -> Option<Vec<(usize, usize)>> {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = std::mem::take(&mut *replaced);
+        (parts.len() <= MOST_REPLACED).then_some(parts)
     }
 
     /// Has memory for a range of RAM that was never used made ready, whole large pages. Whether
@@ -271,6 +294,7 @@ impl GuestMemory {
         let (offset, length) = self.large_pages(gpa, len)?;
         if self.restored {
             // Large pages can't be had from a file. Now, before the guest uses it.
+            self.note_replaced((offset, length));
             self.backing.replace_by_zero(offset, length)?;
         }
         Ok(self.ahead.populate(&self.backing, (offset, length)))

@@ -14,11 +14,16 @@ use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::manifest::FORMAT_VERSION;
 use sprout_vmm::snapshot::working_set::touched_pages;
-use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::snapshot::write::{Description, Rehearsal};
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
 use sprout_vmm::vm::{Stop, Vm, VmError};
 use support::{boot, echo_server, take};
 use vm_memory::{Bytes, GuestAddress};
+
+const REHEARSAL: Rehearsal<'static> = Rehearsal {
+    request: b"rehearsal",
+    first: |_, request| Ok(request.to_vec()),
+};
 
 fn restore(snapshot: &Snapshot) -> Vm {
     Shell::new().unwrap().prepare(snapshot).unwrap()
@@ -86,7 +91,7 @@ fn a_rehearsal_finds_the_working_set() {
         sentry: kernel.build_id(),
         command: vec![],
     };
-    vm.snapshot_rehearsed(&target, &description, &|_| Ok(b"rehearsal".to_vec()))
+    vm.snapshot_rehearsed(&target, &description, REHEARSAL)
         .unwrap();
     let snapshot = Snapshot::open(&target).unwrap();
     snapshot.verify().unwrap();

@@ -15,13 +15,14 @@ use sprout_agent::{Limits, RequestHead, ResponseDecoder, ResponseEvent, encode_r
 use sprout_gateway::registry::{Deployment, FunctionRecord, RECORD_VERSION};
 use sprout_gateway::units::parse_duration;
 use sprout_images::{Image, Store};
+use sprout_protocol::Instances;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::boot::{BootConfig, ImageMount, Program};
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
-use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::snapshot::write::{Description, Rehearsal};
 use sprout_vmm::vm::{Stop, Vm, VmError};
 use sprout_worker::first_request;
 
@@ -64,6 +65,10 @@ pub struct Args {
     /// How long the function may take to load and to answer its warm-up requests
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_duration)]
     deploy_timeout: Duration,
+    /// What becomes of its VMs after their answers: `fresh` or `rewind`, see `sprout serve --help`
+    /// [default: as the gateway is told]
+    #[arg(long, value_name = "HOW")]
+    instances: Option<Instances>,
     #[command(flatten)]
     warmup: Warmup,
     /// Sentry to boot instead of the built-in one
@@ -200,9 +205,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         command,
     };
     match args.warmup.requests()?.last() {
-        Some(rehearsal) => vm.snapshot_rehearsed(&directory, &description, &|instance| {
-            first_request(instance, rehearsal)
-        })?,
+        Some(request) => {
+            let first = first_request;
+            vm.snapshot_rehearsed(&directory, &description, Rehearsal { request, first })?
+        }
         None => vm.snapshot(&directory, &description)?,
     };
     drop(vm);
@@ -218,6 +224,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         previous_snapshot: None,
         memory: args.memory,
         deployed_at: milliseconds_since_1970() / 1000,
+        instances: args.instances,
     };
     if let Some(obsolete) = deployment.publish(record)? {
         remove_snapshot(&store, &obsolete);

@@ -9,6 +9,7 @@ use sprout_gateway::config::Config;
 use sprout_gateway::server;
 use sprout_gateway::units::{parse_bytes, parse_duration};
 use sprout_images::Store;
+use sprout_protocol::Instances;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -60,6 +61,11 @@ pub struct Args {
     /// Largest head of a request, and of a function's response
     #[arg(long, value_name = "SIZE", default_value = "64K", value_parser = parse_bytes)]
     max_header_size: usize,
+    /// What becomes of a VM after its answer: `fresh`, it ends; `rewind`, it is rolled back to its
+    /// seed in place for the next request of the same function version (docs/isolation.md);
+    /// `rewind-checked`, the same, and all of it is compared with the seed each time
+    #[arg(long, value_name = "HOW", default_value = "fresh")]
+    instances: Instances,
     #[command(flatten)]
     requirement: Requirement,
 }
@@ -88,6 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         max_header_size: args.max_header_size,
         timeout: args.timeout,
         max_request_body: args.max_body,
+        instances: args.instances,
         required_isolation: args.requirement.required(),
         ..Config::new(store.functions_dir(), store.snapshots_dir(), command)
     };

@@ -17,7 +17,7 @@ use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::boot::ImageMount;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::manifest::Manifest;
-use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::snapshot::write::{Description, Rehearsal};
 use sprout_vmm::snapshot::{MEMORY_FILE, Snapshot};
 use sprout_vmm::vm::Stop;
 use sprout_worker::first_request;
@@ -114,9 +114,17 @@ fn create(store: &Store, args: &Create) -> anyhow::Result<ExitCode> {
         command: config.program.args.iter().map(text).collect(),
     };
     match rehearsal {
-        Some(request) => vm.snapshot_rehearsed(&target, &description, &|instance| {
-            first_request(instance, &request)
-        })?,
+        Some(request) => {
+            let first = first_request;
+            vm.snapshot_rehearsed(
+                &target,
+                &description,
+                Rehearsal {
+                    request: &request,
+                    first,
+                },
+            )?
+        }
         None => vm.snapshot(&target, &description)?,
     };
     println!("{}", target.display());

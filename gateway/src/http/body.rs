@@ -16,6 +16,8 @@ use crate::job::{Failure, Reply};
 pub struct ResponseBody {
     ready: VecDeque<Bytes>,
     more: Option<mpsc::Receiver<Reply>>,
+    /// Why it breaks off.
+    failure: Option<Failure>,
 }
 
 impl ResponseBody {
@@ -24,6 +26,7 @@ impl ResponseBody {
         Self {
             ready: VecDeque::from([bytes]),
             more: None,
+            failure: None,
         }
     }
 
@@ -35,6 +38,7 @@ impl ResponseBody {
         let mut body = Self {
             ready: VecDeque::new(),
             more: Some(more),
+            failure: None,
         };
         body.add(parts);
         body
@@ -64,34 +68,37 @@ impl Body for ResponseBody {
             if let Some(bytes) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
+            if let Some(failure) = self.failure.take() {
+                // An error makes hyper cut the connection: the client sees an incomplete body.
+                return Poll::Ready(Some(Err(failure)));
+            }
             let Some(more) = &mut self.more else {
                 return Poll::Ready(None);
             };
             match ready!(more.poll_recv(context)) {
                 Some(Ok(parts)) => self.add(parts),
-                // An error makes hyper cut the connection: the client sees an incomplete body.
-                Some(Err(failure)) => {
+                end => {
+                    let cut = || Failure::Worker("the response was cut off".into());
+                    self.failure = Some(end.and_then(Result::err).unwrap_or_else(cut));
                     self.more = None;
-                    return Poll::Ready(Some(Err(failure)));
-                }
-                None => {
-                    self.more = None;
-                    let failure = Failure::Worker("the response was cut off".into());
-                    return Poll::Ready(Some(Err(failure)));
+                    // hyper drops what it has not sent when it hears of an error, the head of the
+                    // answer, too: it gets a turn to send it.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ready.is_empty() && self.more.is_none()
+        self.ready.is_empty() && self.more.is_none() && self.failure.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         let ready = self.ready.iter().map(|bytes| bytes.len() as u64).sum();
         let mut hint = SizeHint::new();
         hint.set_lower(ready);
-        if self.more.is_none() {
+        if self.more.is_none() && self.failure.is_none() {
             hint.set_upper(ready);
         }
         hint

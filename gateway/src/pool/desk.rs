@@ -20,6 +20,8 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Waiting {
     prepared: Option<Seed>,
+    /// It has served requests of that seed, and serves no others.
+    used: bool,
     hand: oneshot::Sender<Box<Job>>,
 }
 
@@ -51,6 +53,10 @@ impl Desk {
         if self.jobs.len() >= self.limit {
             return Err(Failure::Overloaded);
         }
+        // Room for a worker that can serve it: the rewound one that waits longest makes it.
+        if let Some(oldest) = self.workers.iter().position(|worker| worker.used) {
+            self.workers.remove(oldest);
+        }
         self.jobs.push_back(job);
         Ok(())
     }
@@ -65,7 +71,20 @@ impl Desk {
 
     /// Registers a ready worker.
     pub(super) fn wait(&mut self, prepared: Option<Seed>) -> Offer {
-        while let Some(job) = self.jobs.pop_front() {
+        self.offer(prepared, false)
+    }
+
+    /// Registers a worker that has served `seed` and is that again.
+    pub(super) fn wait_again(&mut self, seed: Seed) -> Offer {
+        self.offer(Some(seed), true)
+    }
+
+    fn offer(&mut self, prepared: Option<Seed>, used: bool) -> Offer {
+        let suits = |job: &Job| !used || prepared.as_ref() == Some(&job.seed);
+        while let Some(at) = self.jobs.iter().position(|job| suits(job)) {
+            let Some(job) = self.jobs.remove(at) else {
+                break;
+            };
             if job.deadline <= Instant::now() {
                 // The client may have gone as well; then there is nobody to tell.
                 let _ = job.reply.try_send(Err(Failure::Overloaded));
@@ -74,7 +93,11 @@ impl Desk {
             }
         }
         let (hand, handed) = oneshot::channel();
-        self.workers.push(Waiting { prepared, hand });
+        self.workers.push(Waiting {
+            prepared,
+            used,
+            hand,
+        });
         Offer::Later(handed)
     }
 
@@ -83,7 +106,7 @@ impl Desk {
         self.workers.retain(|worker| !worker.hand.is_closed());
         while let Some(best) = self.best_worker(&job.seed) {
             // A worker that has died since gives the job back.
-            match self.workers.swap_remove(best).hand.send(job) {
+            match self.workers.remove(best).hand.send(job) {
                 Ok(()) => return None,
                 Err(back) => job = back,
             }
@@ -91,18 +114,19 @@ impl Desk {
         Some(job)
     }
 
-    /// One that prepared this seed, else one that prepared nothing, else any.
+    /// One that has served this seed, the latest first; else one that prepared it, else one that
+    /// prepared nothing, else any that has served nothing.
     fn best_worker(&self, seed: &Seed) -> Option<usize> {
         let suits = |worker: &Waiting| match &worker.prepared {
-            Some(prepared) if prepared == seed => 2,
-            None => 1,
-            Some(_) => 0,
+            Some(prepared) if prepared == seed && worker.used => Some(3),
+            Some(prepared) if prepared == seed => Some(2),
+            _ if worker.used => None,
+            None => Some(1),
+            Some(_) => Some(0),
         };
-        self.workers
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, worker)| suits(worker))
-            .map(|(at, _)| at)
+        let workers = self.workers.iter().enumerate();
+        let suitable = workers.filter_map(|(at, worker)| Some((suits(worker)?, at)));
+        suitable.max().map(|(_, at)| at)
     }
 }
 
@@ -110,7 +134,7 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::job::Reply;
-    use sprout_protocol::Required;
+    use sprout_protocol::{Instances, Required};
     use std::time::Duration;
     use tokio::sync::mpsc;
 
@@ -118,6 +142,7 @@ mod tests {
         Seed {
             snapshot_dir: name.into(),
             required_isolation: Required::Shared,
+            instances: Instances::Rewind,
         }
     }
 
@@ -178,6 +203,29 @@ mod tests {
         for expected in ["b", "d"] {
             assert!(matches!(desk.wait(None), Offer::Job(job) if job.function == expected));
         }
+    }
+
+    #[test]
+    fn a_rewound_worker_serves_its_own_function_only_and_before_others() {
+        let mut desk = Desk::new(2);
+        let mut fresh = later(desk.wait(Some(seed("a"))));
+        let mut older = later(desk.wait_again(seed("a")));
+        let mut latest = later(desk.wait_again(seed("a")));
+        let mut other = later(desk.wait_again(seed("b")));
+        let (jobs, _replies): (Vec<_>, Vec<_>) = (0..3).map(|_| job("a")).unzip();
+        for (job, worker) in jobs.into_iter().zip([&mut latest, &mut older, &mut fresh]) {
+            desk.submit(job).unwrap();
+            assert!(worker.try_recv().is_ok());
+        }
+        // None is left for it; the one of another function makes room.
+        let (waiting, _reply) = job("a");
+        desk.submit(waiting).unwrap();
+        assert!(matches!(
+            other.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
+        later(desk.wait_again(seed("b")));
+        assert!(matches!(desk.wait_again(seed("a")), Offer::Job(job) if job.function == "a"));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use sprout_agent::{Limits, Request, RequestDecoder, ResponseHead, frame};
 use sprout_protocol::nursery;
 use sprout_protocol::{
-    Done, FromWorker, LogStream, Outcome, Timings, ToWorker, receive, receive_request, send,
+    Assign, Done, FromWorker, LogStream, Outcome, Seed, Timings, ToWorker, receive,
+    receive_request, send,
 };
 
 /// Set for the processes that are workers, to the directory that gets their pids.
@@ -23,6 +24,7 @@ pub fn run() -> ! {
         Path::new(&pids).join(NURSERY),
         std::process::id().to_string(),
     );
+    wait_for_the_harness();
     let Some(socket) = nursery::run_inherited().expect("the gateway's socket") else {
         std::process::exit(0)
     };
@@ -30,6 +32,22 @@ pub fn run() -> ! {
     let _ = std::fs::write(Path::new(&pids).join(pid.to_string()), "");
     Worker { socket }.serve();
     std::process::exit(0)
+}
+
+/// The test harness has a thread of its own: what forks must wait until that one holds no lock.
+fn wait_for_the_harness() {
+    let stat = format!("/proc/self/task/{}/stat", std::process::id());
+    for _ in 0..2000 {
+        let text = std::fs::read_to_string(&stat).expect("the harness's thread");
+        if text
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" S"))
+        {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 struct Worker {
@@ -154,13 +172,35 @@ impl Worker {
     fn serve(&mut self) {
         self.say(FromWorker::Ready);
         let mut prepared = None;
-        let assign = loop {
+        loop {
             match receive(&self.socket) {
                 Ok(ToWorker::Prepare(seed)) => prepared = Some(seed),
-                Ok(ToWorker::Assign(assign)) => break assign,
+                Ok(ToWorker::Assign(assign)) => {
+                    let rewinds = assign.seed.instances.rewind();
+                    let retires = self.answer(assign, prepared.take());
+                    match (rewinds, retires) {
+                        (false, _) => return,
+                        (true, false) => self.say(FromWorker::Rewound {
+                            compared: 2,
+                            copied: 1,
+                            undone: 0,
+                            took: 300,
+                        }),
+                        (true, true) => {
+                            return self.say(FromWorker::Retired {
+                                kind: "giant".into(),
+                                reason: "it wrote much".into(),
+                            });
+                        }
+                    }
+                }
                 Err(_) => return,
             }
-        };
+        }
+    }
+
+    /// Whether it is not to be used again.
+    fn answer(&mut self, assign: Assign, prepared: Option<Seed>) -> bool {
         let mut requests = RequestDecoder::new(Limits::default());
         let request = receive_request(&self.socket, assign.request_length);
         requests.push(&request.expect("the request"));
@@ -179,7 +219,7 @@ impl Worker {
                 let same = prepared.is_some_and(|seed| seed == assign.seed);
                 self.text(&request, if same { "yes" } else { "no" });
             }
-            "pid" => self.text(&request, &std::process::id().to_string()),
+            "pid" | "giant" => self.text(&request, &std::process::id().to_string()),
             "snapshot" => self.text(&request, &assign.seed.snapshot_dir.display().to_string()),
             "crash" => std::process::abort(),
             "hang" => std::thread::sleep(Duration::from_secs(60)),
@@ -287,5 +327,6 @@ impl Worker {
                 self.text(&request, &format!("{} {url} {body}", request.head.method));
             }
         }
+        path == "giant"
     }
 }

@@ -99,6 +99,7 @@ impl Server {
             previous_snapshot: None,
             memory: 256 << 20,
             deployed_at: 0,
+            instances: None,
         };
         let path = record_path(&self.home.path().join("functions"), name);
         std::fs::create_dir_all(path.parent().expect("directory")).expect("function directory");

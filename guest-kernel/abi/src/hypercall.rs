@@ -166,6 +166,10 @@ pub mod event {
     /// CHANNEL_RECV gives what is known about the pages an answer touches: nothing, or a bitmap of
     /// RAM, the lowest bit of the first byte for its first page.
     pub const COMPACT: u64 = 1 << 6;
+    /// The guest is being rewound, and all but its page tables is as it was: store the words of the
+    /// list at [`crate::layout::BOOT_BLOB_GPA`] (their number, then guest-physical address and value
+    /// of each, all `u64`) and WAIT again at once. Nothing else may run: no clock is right.
+    pub const UNDO: u64 = 1 << 7;
 }
 
 /// Flags of WAIT.

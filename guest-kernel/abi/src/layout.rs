@@ -34,7 +34,8 @@ pub const fn hypercall_slot_gpa(cpu: usize) -> u64 {
 pub const MAX_VCPUS: usize = 16;
 /// [`crate::boot::RestoreInfo`], written by the VMM before a restored guest resumes.
 pub const RESTORE_INFO_GPA: u64 = 0x4000;
-/// Arguments, environment and mount description: see [`crate::boot::BootInfo::args_gpa`].
+/// Arguments, environment and mount description (see [`crate::boot::BootInfo::args`]), used at boot;
+/// in a rewind the list of [`crate::hypercall::event::UNDO`].
 pub const BOOT_BLOB_GPA: u64 = 0x5000;
 /// Largest boot blob: everything up to [`PAGE_TABLES_GPA`].
 pub const BOOT_BLOB_MAX: u64 = PAGE_TABLES_GPA - BOOT_BLOB_GPA;

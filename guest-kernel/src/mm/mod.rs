@@ -59,6 +59,7 @@ pub use file::{FileMapping, FilePage};
 pub use frame::{Frame, FrameStats};
 pub use lock::FutureLock;
 pub use map::{MapFile, MapFlags, MapRequest};
+pub use page_table::undo as undo_tables;
 #[cfg(not(target_os = "none"))]
 pub use phys::host_image;
 pub use phys::{boot_slice, image_slice};

@@ -5,7 +5,7 @@
 //! processor may walk them at any time.
 
 use super::frame;
-use super::phys::phys_to_ptr;
+use super::phys::{self, phys_to_ptr};
 use crate::arch::page_table::{ENTRIES, Entry, TOP_LEVEL, USER_TOP_ENTRIES, index, span};
 use crate::arch::{is_strict, own_root, tlb};
 use crate::errno::{Errno, Result};
@@ -13,7 +13,9 @@ use crate::smp;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use sprout_abi::layout::{HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE};
+use sprout_abi::layout::{
+    BOOT_BLOB_GPA, BOOT_BLOB_MAX, HUGE_PAGE_SIZE, KERNEL_PML4_SLOTS, PAGE_SIZE,
+};
 
 /// One table.
 #[derive(Clone, Copy)]
@@ -48,6 +50,24 @@ impl Table {
             .iter()
             .all(|entry| entry.load(Ordering::Relaxed) == 0)
     }
+}
+
+/// Puts entries of tables back as the VMM asks for it ([`sprout_abi::hypercall::event::UNDO`]). The
+/// tables may not fit anything else until the VMM goes on; all that this and the way here needs is
+/// the sentry's half.
+pub fn undo() {
+    let word = |at: u64| {
+        let mut bytes = [0; 8];
+        phys::read(BOOT_BLOB_GPA + at, &mut bytes);
+        u64::from_le_bytes(bytes)
+    };
+    let most = (BOOT_BLOB_MAX - 8) / 16;
+    for number in 0..word(0).min(most) {
+        let [address, value] = [8, 16].map(|offset| word(16 * number + offset));
+        let (table, offset) = (address & !(PAGE_SIZE - 1), address % PAGE_SIZE);
+        Table::at(table).set(offset as usize / 8, Entry(value));
+    }
+    tlb::flush_local();
 }
 
 /// Which translations the processors must forget: a few pages one by one, more all at once.

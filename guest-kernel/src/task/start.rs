@@ -42,7 +42,15 @@ pub fn idle() {
     let flags = if ready { wait_flags::READY } else { 0 };
     // vCPUs may get to the VMM in another order than they looked at the queues in.
     let turn = TURN.fetch_add(1, Ordering::Relaxed);
-    if let Some(events) = smp::idle(|| platform::wait(deadline, flags, interest, turn)) {
+    let wait = || loop {
+        let events = platform::wait(deadline, flags, interest, turn);
+        if events & event::UNDO == 0 {
+            return events;
+        }
+        // Nothing else may happen: this guest is not itself yet.
+        crate::mm::undo_tables();
+    };
+    if let Some(events) = smp::idle(wait) {
         handle_events(events);
     }
     rest::over();

@@ -23,6 +23,42 @@ pub struct Seed {
     pub snapshot_dir: PathBuf,
     /// Refuse a snapshot with less between its program and its sentry.
     pub required_isolation: Required,
+    /// What becomes of a VM after its answer.
+    pub instances: Instances,
+}
+
+/// What becomes of a VM after its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instances {
+    /// It ends: each request gets a VM of its own.
+    #[default]
+    Fresh,
+    /// It is rolled back to its seed in place and serves the next request of the same function
+    /// version.
+    Rewind,
+    /// As `Rewind`, and all of memory and of the vCPUs' state is compared with the seed each time.
+    RewindChecked,
+}
+
+impl std::str::FromStr for Instances {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fresh" => Ok(Self::Fresh),
+            "rewind" => Ok(Self::Rewind),
+            "rewind-checked" => Ok(Self::RewindChecked),
+            _ => Err("it is one of fresh, rewind, rewind-checked".into()),
+        }
+    }
+}
+
+impl Instances {
+    /// Whether a VM is used again.
+    pub fn rewind(self) -> bool {
+        self != Self::Fresh
+    }
 }
 
 /// The least that has to stand between a program and its sentry.
@@ -70,6 +106,24 @@ pub enum FromWorker {
     },
     /// The instance ended.
     Done(Done),
+    /// The VM is its seed again.
+    Rewound {
+        /// Pages that were compared with the seed's.
+        compared: u32,
+        /// Pages of them that differed.
+        copied: u32,
+        /// Entries of page tables that the guest undid.
+        undone: u32,
+        /// Microseconds it took.
+        took: u64,
+    },
+    /// The VM is not used again.
+    Retired {
+        /// A word for counters.
+        kind: String,
+        /// What was in the way.
+        reason: String,
+    },
 }
 
 /// A stream of the guest.

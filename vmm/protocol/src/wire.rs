@@ -127,12 +127,13 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Assign, FromWorker, Required, Seed, ToWorker};
+    use crate::message::{Assign, FromWorker, Instances, Required, Seed, ToWorker};
 
     fn assign() -> ToWorker {
         let seed = Seed {
             snapshot_dir: "/s/hello".into(),
             required_isolation: Required::Shared,
+            instances: Instances::Fresh,
         };
         ToWorker::Assign(Assign {
             seed,

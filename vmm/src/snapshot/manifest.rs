@@ -68,6 +68,9 @@ pub struct Manifest {
     pub memory: Part,
     /// `working-set`.
     pub working_set: Part,
+    /// `rehearsal`, if an instance has answered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Part>,
 }
 
 impl Manifest {

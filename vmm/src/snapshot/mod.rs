@@ -6,6 +6,7 @@
 //! | `state.bin` | vCPU and device state |
 //! | `memory` | RAM, sparse, mapped as it is |
 //! | `working-set` | what an earlier restored guest touched |
+//! | `rehearsal` | the request it answered, if there was one |
 //!
 //! A snapshot is taken in the guest's WAIT with the READY flag and nowhere else. It appears under
 //! its name all at once or not at all ([`write`]). [`Snapshot::open`] checks all but the
@@ -15,20 +16,25 @@ mod loading;
 pub mod manifest;
 mod memory_file;
 pub mod restore;
+pub mod rewind;
 mod staging;
 pub mod state;
+mod tables;
 pub mod working_set;
 pub mod write;
+mod written;
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use manifest::Manifest;
+use sprout_abi::layout::PAGE_SIZE;
 use state::State;
 use working_set::WorkingSet;
 
 pub use crate::error::SnapshotError;
+pub use written::PAGEMAP_SCAN;
 
 /// Name of the manifest in a snapshot's directory.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -39,7 +45,10 @@ pub const MEMORY_FILE: &str = "memory";
 /// Name of the working set file.
 pub const WORKING_SET_FILE: &str = "working-set";
 
-/// Largest manifest or state file read.
+/// Name of the file with the rehearsed request.
+pub const REHEARSAL_FILE: &str = "rehearsal";
+
+/// Largest manifest, rehearsal or state file read.
 const METADATA_MAX: u64 = 1 << 20;
 
 /// An opened snapshot.
@@ -67,6 +76,9 @@ impl Snapshot {
             .check_bytes(&bytes)
             .map_err(|reason| corrupt(format!("state.bin: {reason}")))?;
         let state = State::decode(&bytes).map_err(corrupt)?;
+        if !state.tables.fit(manifest.memory_size / PAGE_SIZE) {
+            return Err(corrupt("state.bin: page tables outside of memory".into()));
+        }
         let set_path = path.join(WORKING_SET_FILE);
         let bytes = read_bounded(&set_path)?;
         manifest
@@ -124,6 +136,20 @@ impl Snapshot {
                 })?;
         }
         Ok(())
+    }
+
+    /// A request that an instance has answered, as it reads it after the notice that it is a copy.
+    pub fn rehearsal(&self) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let Some(part) = &self.manifest.rehearsal else {
+            return Ok(None);
+        };
+        let bytes = read_bounded(&self.path.join(REHEARSAL_FILE))?;
+        let checked = part.check_bytes(&bytes);
+        checked.map_err(|reason| SnapshotError::Corrupt {
+            path: self.path.clone(),
+            reason: format!("{REHEARSAL_FILE}: {reason}"),
+        })?;
+        Ok(Some(bytes))
     }
 
     /// Asks for the memory file's pages to leave the page cache.

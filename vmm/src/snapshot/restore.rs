@@ -80,7 +80,11 @@ impl Shell {
     }
 
     /// Puts the snapshot's guest into the VM.
-    fn become_guest(mut self, snapshot: &Snapshot, memory: GuestMemory) -> Result<Vm, VmError> {
+    pub(super) fn become_guest(
+        mut self,
+        snapshot: &Snapshot,
+        memory: GuestMemory,
+    ) -> Result<Vm, VmError> {
         let manifest = snapshot.manifest();
         self.attach(&memory)?;
         let (saved, waits): (Vec<_>, Vec<_>) = snapshot
@@ -109,7 +113,7 @@ impl Shell {
     }
 
     /// Refuses a snapshot that would not work here.
-    fn check(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+    pub(super) fn check(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let manifest = snapshot.manifest();
         let incompatible = |reason| {
             Err(SnapshotError::Incompatible {

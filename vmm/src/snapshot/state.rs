@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tables::Tables;
 use crate::hypercall::Wait;
 use crate::vcpu::state::VcpuState;
 
 /// Version of this file's layout, its first byte.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Everything but memory.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,14 +17,17 @@ pub struct State {
     pub(crate) vcpus: Vec<(VcpuState, Wait)>,
     /// Guest CLOCK_MONOTONIC in ns.
     pub(crate) monotonic_ns: u64,
+    /// The guest's page tables.
+    pub(crate) tables: Tables,
 }
 
 impl State {
-    pub(crate) fn new(vcpus: Vec<(VcpuState, Wait)>, monotonic_ns: u64) -> Self {
+    pub(crate) fn new(vcpus: Vec<(VcpuState, Wait)>, monotonic_ns: u64, tables: Tables) -> Self {
         Self {
             version: VERSION,
             vcpus,
             monotonic_ns,
+            tables,
         }
     }
 
@@ -59,15 +63,21 @@ mod tests {
             wanted: 2,
             turn: 3,
         };
-        let bytes = State::new(vec![(vcpu, wait)], 99).encode().unwrap();
+        let tables = Tables {
+            program: vec![7],
+            ..Tables::default()
+        };
+        let state = State::new(vec![(vcpu, wait)], 99, tables.clone());
+        let bytes = state.encode().unwrap();
         let state = State::decode(&bytes).unwrap();
         let (vcpu, waits_in) = &state.vcpus[0];
         assert_eq!((*waits_in, state.monotonic_ns), (wait, 99));
+        assert_eq!(state.tables, tables);
         vcpu.restore(&shell.vcpu).unwrap();
         assert!(State::decode(&bytes[..bytes.len() - 1]).is_err());
         assert!(State::decode(&[]).is_err());
         let mut newer = bytes.clone();
         newer[0] += 1;
-        assert!(State::decode(&newer).unwrap_err().contains("version 3"));
+        assert!(State::decode(&newer).unwrap_err().contains("version 4"));
     }
 }

@@ -12,9 +12,11 @@ use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part};
 use super::restore::Instance;
 use super::staging::Staging;
 use super::state::State;
+use super::tables::Tables;
 use super::working_set::{self, Touched, WorkingSet};
 use super::{
-    MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot, SnapshotError, WORKING_SET_FILE, memory_file,
+    MANIFEST_FILE, MEMORY_FILE, REHEARSAL_FILE, STATE_FILE, Snapshot, SnapshotError,
+    WORKING_SET_FILE, memory_file,
 };
 use crate::backend::buffered::Buffered;
 use crate::error::VmError;
@@ -26,6 +28,8 @@ use crate::vm::{Stop, Vm};
 
 /// Longest rehearsal.
 const REHEARSAL_TIME: Duration = Duration::from_secs(30);
+/// Longest request that is kept for further rehearsals.
+const MOST_KEPT: usize = 256 << 10;
 /// Longest that a guest may take to rearrange its memory.
 const COMPACT_TIME: Duration = Duration::from_secs(30);
 
@@ -38,8 +42,14 @@ pub struct Description {
     pub command: Vec<String>,
 }
 
-/// Makes the bytes that this instance is to read as its request.
-pub type Rehearsal<'a> = &'a dyn Fn(&Instance) -> io::Result<Vec<u8>>;
+/// A request that instances answer before anybody asks.
+#[derive(Clone, Copy)]
+pub struct Rehearsal<'a> {
+    /// The request.
+    pub request: &'a [u8],
+    /// Makes of it what this instance is to read.
+    pub first: fn(&Instance, &[u8]) -> io::Result<Vec<u8>>,
+}
 
 impl Vm {
     /// Writes the waiting guest to the directory `target`, in place of an older snapshot there.
@@ -81,6 +91,10 @@ impl Vm {
                 let bytes = WorkingSet::new(&touched, self.ram_content()).encode();
                 staging.write(WORKING_SET_FILE, &bytes)?;
                 manifest.working_set = Part::of_bytes(&bytes);
+                if request.request.len() <= MOST_KEPT {
+                    staging.write(REHEARSAL_FILE, request.request)?;
+                    manifest.rehearsal = Some(Part::of_bytes(request.request));
+                }
                 write_manifest(&staging, &manifest)?;
             }
             Err(error) => tracing::warn!("no working set for {}: {error}", target.display()),
@@ -173,10 +187,14 @@ impl Vm {
         let monotonic_ns = self.clock.now();
         let vcpus = (self.shell.vcpus().zip(waits))
             .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, wait)))
-            .collect::<Result<_, VmError>>()?;
-        let state = State::new(vcpus, monotonic_ns).encode().map_err(|reason| {
-            SnapshotError::io("write", staging.path())(io::Error::other(reason))
-        })?;
+            .collect::<Result<Vec<(VcpuState, Wait)>, VmError>>()?;
+        let loaded = vcpus.iter().map(|(vcpu, _)| vcpu.root());
+        let tables = Tables::find(self.ram_content(), loaded);
+        let state = State::new(vcpus, monotonic_ns, tables)
+            .encode()
+            .map_err(|reason| {
+                SnapshotError::io("write", staging.path())(io::Error::other(reason))
+            })?;
         let privilege_mode = self.privilege_mode();
 
         let memory_path = staging.path().join(MEMORY_FILE);
@@ -202,6 +220,7 @@ impl Vm {
             state: Part::of_bytes(&state),
             memory,
             working_set: Part::of_bytes(&[]),
+            rehearsal: None,
         };
         write_manifest(staging, &manifest)?;
         Ok(manifest)
@@ -226,7 +245,8 @@ fn rehearse(directory: &Path, request: Rehearsal<'_>) -> Result<Touched, VmError
     let mut vm = Shell::new()?.prepare(&snapshot)?;
     vm.read_page_by_page();
     let instance = vm.resume(boot_flags::CHANNEL)?;
-    let request = request(&instance).map_err(VmError::io("make the request of a rehearsal"))?;
+    let request = (request.first)(&instance, request.request);
+    let request = request.map_err(VmError::io("make the request of a rehearsal"))?;
     let mut backend = Buffered::new([request])
         .with_first_request()
         .ending_in(REHEARSAL_TIME);

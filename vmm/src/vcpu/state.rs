@@ -5,6 +5,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
+use sprout_abi::layout::{PAGE_SIZE, PAGE_TABLES_GPA};
 
 /// Model-specific registers a snapshot keeps (Intel SDM vol. 4; AMD APM vol. 2, appendix A). EFER
 /// and the FS and GS bases are part of the special registers; the TSC is the clock's affair.
@@ -68,7 +69,29 @@ impl VcpuState {
         })
     }
 
-    /// Sets the state of a vCPU that has its CPUID and has not run yet.
+    /// The page-table root the vCPU has loaded.
+    pub fn root(&self) -> u64 {
+        self.sregs.cr3
+    }
+
+    /// Like [`Self::restore`] for a vCPU that has run, and has no exit pending: what it still knows
+    /// of translations goes, and nothing is left of what was about to happen to it.
+    pub fn rewind(&self, vcpu: &mut VcpuFd) -> Result<(), StateError> {
+        let run = vcpu.get_kvm_run();
+        run.request_interrupt_window = 0;
+        run.immediate_exit = 0;
+        // KVM flushes when the root changes, and only then.
+        let mut elsewhere = self.sregs;
+        elsewhere.cr3 = match self.sregs.cr3 {
+            PAGE_TABLES_GPA => PAGE_TABLES_GPA + PAGE_SIZE,
+            _ => PAGE_TABLES_GPA,
+        };
+        vcpu.set_sregs(&elsewhere)
+            .map_err(failed("set the special registers"))?;
+        self.restore(vcpu)
+    }
+
+    /// Sets the state of a vCPU that has its CPUID.
     pub fn restore(&self, vcpu: &VcpuFd) -> Result<(), StateError> {
         vcpu.set_sregs(&self.sregs)
             .map_err(failed("set the special registers"))?;

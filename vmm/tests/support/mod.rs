@@ -85,10 +85,14 @@ impl Code {
     }
 
     /// Stores the last request's result at `address`.
-    pub fn copy_result_to(mut self, address: u64) -> Self {
-        // movabs rbx, result; mov rax, [rbx]; movabs rbx, address; mov [rbx], rax
+    pub fn copy_result_to(self, address: u64) -> Self {
+        self.copy(REQUEST + 56, address)
+    }
+
+    /// Copies a word: `movabs rbx, from; mov rax, [rbx]; movabs rbx, to; mov [rbx], rax`
+    pub fn copy(mut self, from: u64, address: u64) -> Self {
         self.0.extend_from_slice(&[0x48, 0xbb]);
-        self.0.extend_from_slice(&(REQUEST + 56).to_le_bytes());
+        self.0.extend_from_slice(&from.to_le_bytes());
         self.0.extend_from_slice(&[0x48, 0x8b, 0x03, 0x48, 0xbb]);
         self.0.extend_from_slice(&address.to_le_bytes());
         self.0.extend_from_slice(&[0x48, 0x89, 0x03]);
@@ -179,6 +183,15 @@ pub fn boot_with(kernel: &Kernel, vcpus: usize) -> Vm {
 
 /// Waits for a request, receives it, sends it back with its events' byte in front, again and again.
 pub fn echo_server() -> Kernel {
+    echo_server_that(|code| code)
+}
+
+/// Where an echo server keeps the events that ended its last wait, before what it received.
+pub const EVENTS: u64 = DIRECT + KERNEL_GPA + 0x4000;
+
+/// The same, which does something else, too, when it has received a request: the result of the last
+/// call is the request's length.
+pub fn echo_server_that(also: impl FnOnce(Code) -> Code) -> Kernel {
     let list = HYPERCALL_PAGE_GPA + 64;
     let data = KERNEL_GPA + 0x4000;
     let request = REQUEST;
@@ -190,7 +203,8 @@ pub fn echo_server() -> Kernel {
         .store(request + 64, data + 8)
         .store(request + 72, 4096)
         .call(number::CHANNEL_RECV, &[list, 1])
-        .copy_result_to(request + 72 + 16)
+        .copy_result_to(request + 72 + 16);
+    code = also(code)
         .store(request + 64, data)
         .store(request + 72, 8)
         .store(request + 80, data + 8)
@@ -201,10 +215,14 @@ pub fn echo_server() -> Kernel {
 
 /// Snapshot of an echo server that has answered.
 pub fn take(target: &Path) {
-    let kernel = echo_server();
-    let mut vm = boot(&kernel);
+    take_of(&echo_server(), target);
+}
+
+/// The same of this one.
+pub fn take_of(kernel: &Kernel, target: &Path) {
+    let mut vm = boot(kernel);
     let mut warmup = Buffered::new([b"warm".to_vec()]);
-    assert_eq!(vm.run(Some(&kernel), &mut warmup).unwrap(), Stop::Ready);
+    assert_eq!(vm.run(Some(kernel), &mut warmup).unwrap(), Stop::Ready);
     assert_eq!(warmup.take_responses()[8..], *b"warm");
     let description = Description {
         sentry: kernel.build_id(),
@@ -213,6 +231,6 @@ pub fn take(target: &Path) {
     vm.snapshot(target, &description).unwrap();
     // The guest goes on unharmed.
     let mut more = Buffered::new([b"more".to_vec()]);
-    assert_eq!(vm.run(Some(&kernel), &mut more).unwrap(), Stop::Ready);
+    assert_eq!(vm.run(Some(kernel), &mut more).unwrap(), Stop::Ready);
     assert_eq!(more.take_responses()[8..], *b"more");
 }

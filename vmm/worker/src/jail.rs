@@ -15,6 +15,9 @@ use seccompiler::{
 const KVM_IOCTL: u64 = 0xae << 8;
 const IOCTL_TYPE_MASK: u64 = 0xff << 8;
 
+/// `PAGEMAP_SCAN`, as its number.
+const PAGEMAP_SCAN: u64 = sprout_vmm::snapshot::PAGEMAP_SCAN;
+
 /// Flags of `openat` that open a file to write or change what lies there: even O_RDONLY with O_TRUNC
 /// empties a file. Of O_TMPFILE the bit that is its own; O_DIRECTORY is the other one.
 const CHANGING: i32 = libc::O_ACCMODE
@@ -116,7 +119,10 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         libc::SYS_prctl,
         only(0, u32::MAX.into(), libc::PR_SET_NAME as u64)?,
     );
-    rules.insert(libc::SYS_ioctl, only(1, IOCTL_TYPE_MASK, KVM_IOCTL)?);
+    let mut ioctls = only(1, IOCTL_TYPE_MASK, KVM_IOCTL)?;
+    // Which pages a guest wrote: of this process, whose page map alone can be opened for that.
+    ioctls.extend(only(1, u32::MAX.into(), PAGEMAP_SCAN)?);
+    rules.insert(libc::SYS_ioctl, ioctls);
     rules.insert(libc::SYS_mmap, only(2, executable, 0)?);
     rules.insert(libc::SYS_mprotect, only(2, executable, 0)?);
     rules.insert(libc::SYS_openat, only(2, changing, 0)?);
@@ -163,6 +169,9 @@ mod tests {
         assert_eq!(fate(|| open(c"/dev/null", libc::O_RDONLY)), (7, 0));
         // SAFETY: an ioctl on a closed descriptor does nothing.
         assert_eq!(fate(|| unsafe { libc::ioctl(-1, 0xae80) }), (7, 0));
+        // SAFETY: as above.
+        let scan = || unsafe { libc::ioctl(-1, PAGEMAP_SCAN as libc::c_ulong) };
+        assert_eq!(fate(scan), (7, 0));
     }
 
     #[test]

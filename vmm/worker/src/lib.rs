@@ -1,10 +1,11 @@
 //! The worker: a process that holds one pre-created VM, becomes an instance of a seed when it is
-//! told to, answers one request and exits.
+//! told to, and answers one request. Then it exits, or becomes its seed again and waits for the next.
 //!
 //! Depends on `sprout-vmm` for the VM, on `sprout-protocol` for what the gateway says, and on
 //! `sprout-agent` for the notice a restored guest gets before its first request.
 
 mod channel;
+mod guest;
 pub mod isolation;
 mod jail;
 
@@ -17,16 +18,15 @@ use sprout_abi::boot::boot_flags;
 
 use sprout_agent::Restored;
 use sprout_protocol::{
-    self as protocol, Assign, Done, FromWorker, Outcome, ProtocolError, Seed, Timings, ToWorker,
-    nursery,
+    self as protocol, Assign, Done, FromWorker, Outcome, ProtocolError, Timings, ToWorker, nursery,
 };
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::restore::Instance;
-use sprout_vmm::snapshot::{Snapshot, SnapshotError};
 use sprout_vmm::vm::{Stop, Vm, VmError};
 
 use self::channel::Channel;
+use self::guest::{Guest, Prepared};
 
 /// Is the [`nursery`], and each of the workers it forks.
 pub fn serve_inherited() -> Result<(), ProtocolError> {
@@ -45,7 +45,8 @@ pub enum Jail {
     Open,
 }
 
-/// Serves one request over `socket`. The socket's end before a request is a normal end.
+/// Serves one request over `socket`, or one after the other if its seed says so. The socket's end
+/// before a request is a normal end.
 pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
     let shell = match Shell::new() {
         Ok(shell) => shell,
@@ -61,7 +62,7 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
     let mut state = Guest::Shell(shell);
     loop {
         match protocol::receive(socket) {
-            Ok(ToWorker::Prepare(seed)) => match state.become_guest(seed) {
+            Ok(ToWorker::Prepare(seed)) => match state.rehearsed(seed) {
                 Ok(prepared) => state = Guest::Prepared(prepared),
                 Err(error) => return protocol::send(socket, &failed(&error)),
             },
@@ -69,14 +70,22 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
                 let start = Instant::now();
                 // All of it, before anything begins: until then the gateway may give it to another.
                 let request = protocol::receive_request(socket, assign.request_length)?;
-                let done = match state.become_guest(assign.seed.clone()) {
-                    Ok(prepared) => {
-                        let mut channel = Channel::new(socket, start, request);
-                        answer(&mut channel, *prepared, &assign, create)
-                    }
-                    Err(error) => failed(&error),
+                let mut prepared = match state.become_guest(assign.seed.clone()) {
+                    Ok(prepared) => prepared,
+                    Err(error) => return protocol::send(socket, &failed(&error)),
                 };
-                return protocol::send(socket, &done);
+                let mut channel = Channel::new(socket, start, request);
+                let done = answer(&mut channel, &mut prepared, &assign, create);
+                let answered = done.outcome == Outcome::Answered;
+                protocol::send(socket, &FromWorker::Done(done))?;
+                let Some(next) = prepared.again(answered) else {
+                    return Ok(());
+                };
+                protocol::send(socket, &next)?;
+                if matches!(next, FromWorker::Retired { .. }) {
+                    return Ok(());
+                }
+                state = Guest::Prepared(prepared);
             }
             Err(ProtocolError::Closed) => return Ok(()),
             Err(error) => return Err(error),
@@ -84,60 +93,23 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
     }
 }
 
-/// What this process is so far.
-enum Guest {
-    Shell(Shell),
-    Prepared(Box<Prepared>),
-}
-
-/// A restored guest that waits to become an instance.
-struct Prepared {
-    seed: Seed,
-    vm: Vm,
-    took: Duration,
-}
-
-impl Guest {
-    /// The guest of `seed`, prepared now unless it was before.
-    fn become_guest(self, seed: Seed) -> Result<Box<Prepared>, VmError> {
-        let start = Instant::now();
-        let shell = match self {
-            Self::Prepared(prepared) if prepared.seed == seed => return Ok(prepared),
-            // A VM serves one guest in its life: another seed gets a VM of its own.
-            Self::Prepared(prepared) => Shell::with(prepared.vm.into_kvm())?,
-            Self::Shell(shell) => shell,
-        };
-        let snapshot = Snapshot::open(&seed.snapshot_dir)?;
-        let manifest = snapshot.manifest();
-        if let Err(reason) = isolation::suffices(manifest.privilege_mode, seed.required_isolation) {
-            let path = seed.snapshot_dir;
-            return Err(SnapshotError::Incompatible { path, reason }.into());
-        }
-        let vm = shell.prepare(&snapshot)?;
-        Ok(Box::new(Prepared {
-            seed,
-            vm,
-            took: start.elapsed(),
-        }))
-    }
-}
-
 /// Runs the instance; everything but the final message is sent on the way.
 fn answer(
     channel: &mut Channel<'_>,
-    prepared: Prepared,
+    prepared: &mut Prepared,
     assign: &Assign,
     create: Duration,
-) -> FromWorker {
-    let Prepared { mut vm, took, .. } = prepared;
+) -> Done {
+    let Prepared { vm, took, used, .. } = prepared;
     let resumed = Instant::now();
+    let first = !std::mem::replace(used, true);
     let mut timings = Timings {
-        create: microseconds(create),
+        create: if first { microseconds(create) } else { 0 },
         ..Timings::default()
     };
-    let outcome = match resume(&mut vm, assign, channel) {
+    let outcome = match resume(vm, assign, channel) {
         Ok(()) => {
-            timings.restore = microseconds(took + resumed.elapsed());
+            timings.restore = microseconds(*took + resumed.elapsed());
             let entered = Instant::now();
             // Only named in reports; one that can't be parsed names nothing.
             let kernel = Kernel::embedded().ok();
@@ -158,11 +130,11 @@ fn answer(
     timings.last_byte = channel.last_byte().map_or(0, microseconds);
     let mut counters = vm.counters();
     counters.extend(channel.take_counters());
-    FromWorker::Done(Done {
+    Done {
         outcome,
         timings,
         counters,
-    })
+    }
 }
 
 /// Makes the guest an instance of its own and puts its request before it.
