@@ -11,38 +11,13 @@ const text = (answer) => Response.json({ requests, ...answer });
 /** The mark a secret begins with, which stands nowhere in this text. */
 const mark = () => Buffer.from([0x2f, 0x33, 0x3e, 0x31, 0x2b, 0x3a, 0x3b, 0x52].map((byte) => byte ^ 0x7f));
 
-/** How often the mark and 16 digits behind it lie in memory that this program can read. */
-function hunt() {
-  const wanted = mark();
-  const first = wanted.subarray(0, 4);
-  const memory = fs.openSync('/proc/self/mem', 'r');
-  const piece = Buffer.alloc(1 << 20);
-  let found = 0;
-  let read = 0;
-  for (const line of fs.readFileSync('/proc/self/maps', 'latin1').split('\n')) {
-    const [, start, end] = /^([0-9a-f]+)-([0-9a-f]+) r/.exec(line) ?? [];
-    if (start === undefined || /\[v(var|syscall)/.test(line)) continue;
-    for (let at = BigInt(`0x${start}`); at < BigInt(`0x${end}`); at += BigInt(piece.length - 64)) {
-      let length = 0;
-      const room = BigInt(`0x${end}`) - at;
-      try {
-        length = fs.readSync(memory, piece, 0, Number(room < piece.length ? room : piece.length), at);
-      } catch {
-        break;
-      }
-      read += length;
-      for (let hit = piece.indexOf(first); hit >= 0 && hit < length - 24; hit = piece.indexOf(first, hit + 1)) {
-        const rest = piece.subarray(hit + 4, hit + 24);
-        // Not what is searched for with, nor what was read: those end differently.
-        if (rest.subarray(0, 4).equals(wanted.subarray(4)) && /^[0-9a-f]{16}$/.test(rest.subarray(4).toString('latin1'))) {
-          found += 1;
-        }
-      }
-      piece.fill(0);
-    }
-  }
-  fs.closeSync(memory);
-  return { found, read };
+/** How often the mark and 16 digits behind it lie in the memory of this VM. */
+async function hunt(megabytes) {
+  const hunter = spawn('/function/hunt', [String(megabytes)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let said = '';
+  hunter.stdout.on('data', (data) => (said += data));
+  await new Promise((resolve) => hunter.once('close', resolve));
+  return JSON.parse(said);
 }
 
 async function plant(digits) {
@@ -95,6 +70,8 @@ const acts = {
   },
   signals: async () => {
     const heard = new Promise((resolve) => process.once('SIGUSR2', resolve));
+    // A listener alone keeps no process waiting.
+    kept.push(setInterval(() => {}, 1000));
     process.kill(process.pid, 'SIGUSR2');
     return { heard: await heard };
   },
@@ -120,8 +97,8 @@ export default async (request) => {
   const act = pathname.slice(1);
   if (act === 'plant') {
     await plant(searchParams.get('digits'));
-    return text(searchParams.has('hunt') ? hunt() : {});
+    return text(searchParams.has('hunt') ? await hunt(searchParams.get('hunt')) : {});
   }
-  if (act === 'hunt') return text(hunt());
+  if (act === 'hunt') return text(await hunt(searchParams.get('size')));
   return text(await acts[act](Number(searchParams.get('size') ?? 0)));
 };
