@@ -1,8 +1,9 @@
 //! Rewinding hand-assembled guests, everything compared with the seed each time.
 
-mod common;
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use common::{Code, DIRECT, EVENTS, REQUEST, echo_server, echo_server_that, take_of};
+mod support;
+
 use sprout_abi::hypercall::number;
 use sprout_abi::layout::{
     BOOT_BLOB_GPA, BOOT_INFO_GPA, HUGE_PAGE_SIZE, HYPERCALL_PAGE_GPA, KERNEL_GPA, PAGE_TABLES_GPA,
@@ -15,6 +16,7 @@ use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::rewind::{GiveUp, Rewinder, Rewound};
 use sprout_vmm::vm::{Stop, Vm};
+use support::{Code, DIRECT, EVENTS, REQUEST, echo_server, echo_server_that, take_of};
 use vm_memory::{Bytes, GuestAddress};
 
 /// A guest of this kernel that waits to be an instance again and again.

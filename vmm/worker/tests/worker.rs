@@ -1,5 +1,7 @@
 //! Workers with a hand-assembled guest: an echo server that waits for requests.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

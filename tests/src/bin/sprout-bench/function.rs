@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -62,27 +62,49 @@ pub fn restore(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The same function behind `node:http`, ended when dropped.
+struct PlainNode {
+    child: Child,
+    url: String,
+}
+
+impl PlainNode {
+    fn start(node: &Path, function: &str) -> Result<Self> {
+        let mut child = Command::new(node)
+            .arg(source_dir().join("bench/serve.mjs"))
+            .arg(source_dir().join(format!("functions/{function}/index.mjs")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting node")?;
+        let output = child.stdout.take();
+        let mut plain = Self {
+            child,
+            url: String::new(),
+        };
+        let mut port = String::new();
+        BufReader::new(output.context("no output")?).read_line(&mut port)?;
+        plain.url = format!("http://127.0.0.1:{}/", port.trim());
+        Ok(plain)
+    }
+}
+
+impl Drop for PlainNode {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Milliseconds from starting Node with the same function behind `node:http` to its first answer.
 fn first_answer_of_plain_node(node: &Path) -> Result<f64> {
     let start = Instant::now();
-    let mut child = Command::new(node)
-        .arg(source_dir().join("bench/serve.mjs"))
-        .arg(source_dir().join("functions/hello/index.mjs"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("starting node")?;
-    let answer = (|| -> Result<f64> {
-        let mut port = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut port)?;
-        let mut response = ureq::get(format!("http://127.0.0.1:{}/", port.trim())).call()?;
-        let body = response.body_mut().read_to_string()?;
-        ensure!(body.contains("hello"), "an unexpected answer: {body}");
-        Ok(start.elapsed().as_secs_f64() * 1e3)
-    })();
-    child.kill()?;
-    child.wait()?;
-    answer
+    let plain = PlainNode::start(node, "hello")?;
+    let mut response = ureq::get(&plain.url).call()?;
+    let body = response.body_mut().read_to_string()?;
+    ensure!(body.contains("hello"), "an unexpected answer: {body}");
+    Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Requests through the gateway, each a fresh instance.
@@ -95,13 +117,97 @@ pub fn gateway(options: &Options) -> Result<()> {
         gateway.get("/f/hello")?;
     }
     for clients in CLIENTS {
-        throughput(&gateway, clients, options.requests)?;
+        through(
+            &gateway,
+            "gateway",
+            "hello?name=bench",
+            clients,
+            options.requests,
+        )?;
     }
     Ok(())
 }
 
-/// Sends requests from that many clients at once, each a fresh instance, and prints what came.
-fn throughput(gateway: &Gateway, clients: usize, requests: usize) -> Result<()> {
+/// Functions whose VMs are rewound after each answer, beside fresh VMs and plain Node.
+pub fn rewind(options: &Options) -> Result<()> {
+    let store = Store::of_tests();
+    store.ensure_image()?;
+    let node = host_node()?;
+    for function in ["hello", "unique"] {
+        store.deploy(function)?;
+        for clients in [1, 2] {
+            let gateway = Gateway::start(&store, &[])?;
+            let few = (options.requests / 10).max(20);
+            let label = |how| format!("{function}, {how}");
+            let fresh = through(&gateway, &label("fresh"), function, clients, few)?;
+            drop(gateway);
+            let gateway = Gateway::start(&store, &["--instances", "rewind"])?;
+            for _ in 0..20 {
+                gateway.get(&format!("/f/{function}"))?;
+            }
+            let label = label("rewound");
+            let rewound = through(&gateway, &label, function, clients, options.requests)?;
+            for stage in ["run", "rewind"] {
+                let took = mean_of_stage(&gateway, stage)?;
+                lone_row(&format!("    of it, {stage}, mean"), took, "ms");
+            }
+            let plain = PlainNode::start(&node.0, function)?;
+            let agent = ureq::Agent::new_with_defaults();
+            let name = format!("{function}, plain Node, one process");
+            let get = || {
+                Ok(agent
+                    .get(&plain.url)
+                    .call()?
+                    .body_mut()
+                    .read_to_vec()?
+                    .len()
+                    > 2)
+            };
+            let plain = throughput(&name, clients, options.requests, &get)?;
+            println!(
+                "    rewound: {:.1} times fresh, {:.2} of plain Node",
+                rewound / fresh,
+                rewound / plain
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Mean milliseconds that the gateway's functions spent in a stage.
+fn mean_of_stage(gateway: &Gateway, stage: &str) -> Result<f64> {
+    let page = gateway.get("/metrics")?.text();
+    let sum_of = |what: &str| -> f64 {
+        let name = format!("sprout_latency_seconds_{what}{{");
+        page.lines()
+            .filter(|line| line.starts_with(&name) && line.contains(&format!("\"{stage}\"")))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    };
+    Ok(sum_of("sum") / sum_of("count").max(1.0) * 1e3)
+}
+
+/// Requests to a function from that many clients at once: answers a second.
+fn through(
+    gateway: &Gateway,
+    label: &str,
+    path: &str,
+    clients: usize,
+    requests: usize,
+) -> Result<f64> {
+    let path = format!("/f/{path}");
+    let get = || Ok(gateway.get(&path)?.status == 200);
+    throughput(label, clients, requests, &get)
+        .with_context(|| format!("the gateway's log ends so:\n{}", last_lines(&gateway.log())))
+}
+
+/// Sends requests from that many clients at once, and prints what came; answers a second.
+fn throughput(
+    label: &str,
+    clients: usize,
+    requests: usize,
+    get: &(impl Fn() -> Result<bool> + Sync),
+) -> Result<f64> {
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     let results: Vec<(Vec<f64>, usize)> = thread::scope(|scope| {
@@ -111,8 +217,8 @@ fn throughput(gateway: &Gateway, clients: usize, requests: usize) -> Result<()> 
                     let (mut times, mut errors) = (Vec::new(), 0);
                     while next.fetch_add(1, Ordering::Relaxed) < requests {
                         let sent = Instant::now();
-                        match gateway.get("/f/hello?name=bench") {
-                            Ok(answer) if answer.status == 200 => {
+                        match get() {
+                            Ok(true) => {
                                 times.push(sent.elapsed().as_secs_f64() * 1e3);
                             }
                             _ => errors += 1,
@@ -130,19 +236,15 @@ fn throughput(gateway: &Gateway, clients: usize, requests: usize) -> Result<()> 
     let took = start.elapsed().as_secs_f64();
     let errors: usize = results.iter().map(|(_, errors)| errors).sum();
     let mut times: Vec<f64> = results.into_iter().flat_map(|(times, _)| times).collect();
+    let rate = times.len() as f64 / took;
     println!(
-        "gateway, {clients} clients: {:.0} requests/s, {:.2} ms median, {:.2} ms p99, {} answers, {errors} errors",
-        times.len() as f64 / took,
+        "{label}, {clients} clients: {rate:.0} requests/s, {:.2} ms median, {:.2} ms p99, {} answers, {errors} errors",
         median(&mut times),
         percentile(&mut times, 99),
         times.len()
     );
-    ensure!(
-        errors == 0,
-        "{errors} of {requests} requests failed:\n{}",
-        last_lines(&gateway.log())
-    );
-    Ok(())
+    ensure!(errors == 0, "{errors} of {requests} requests failed");
+    Ok(rate)
 }
 
 fn last_lines(log: &str) -> String {

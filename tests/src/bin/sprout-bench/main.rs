@@ -2,7 +2,7 @@
 //! peer on plain Linux, taken in turns in the same run. Figures are medians of wall-clock times.
 //!
 //! Names: `getppid`, `hello`, `threads`, `futex`, `pipe`, `spawn`, `signal`, `touch`, `parallel`,
-//! `node`, `churn`, `restore`, `gateway`; without one, all of them. `SPROUT_PEER_NODE` names the plain
+//! `node`, `churn`, `restore`, `gateway`, `rewind`; without one, all of them. `SPROUT_PEER_NODE` names the plain
 //! Linux's Node.
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ struct Options {
 
 type Bench = fn(&Options) -> Result<()>;
 
-const BENCHES: [(&str, Bench); 13] = [
+const BENCHES: [(&str, Bench); 14] = [
     ("getppid", kernel::getppid),
     ("hello", kernel::hello),
     ("threads", kernel::threads),
@@ -38,6 +38,7 @@ const BENCHES: [(&str, Bench); 13] = [
     ("churn", node::churn),
     ("restore", function::restore),
     ("gateway", function::gateway),
+    ("rewind", function::rewind),
 ];
 
 fn main() -> ExitCode {
