@@ -3,9 +3,9 @@
 //! Depends on `sprout-abi`, the contract with the sentry, and `sprout-text`. What guest and outside
 //! say to each other over the request channel is not its affair.
 //!
-//! A [`shell::Shell`] is a VM without a guest. It becomes a [`vm::Vm`] by booting the sentry
-//! ([`boot`]) or by restoring a snapshot. [`vm::Vm::run`] enters the guest and serves its
-//! [`hypercall`]s from a [`backend::Backend`].
+//! [`vm`] draws a VM's life: a shell without a guest, a guest that runs after [`boot`], one that waits
+//! and can be kept as a [`snapshot`] or made a copy of, the end. [`vm::Vm::run`] enters the guest and
+//! serves its [`hypercall`]s from a [`backend::Backend`].
 
 mod ahead;
 pub mod backend;

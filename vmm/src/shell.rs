@@ -1,5 +1,6 @@
 //! A VM without memory: everything that can be made before it is known which guest it will be.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
@@ -26,7 +27,7 @@ pub struct Shell {
     /// The vCPUs after the first.
     pub(crate) others: Vec<VcpuFd>,
     vm: VmFd,
-    pub(crate) kvm: Kvm,
+    pub(crate) kvm: Arc<Kvm>,
     pub(crate) cpuid: CpuId,
     pub(crate) tsc: Tsc,
     software: bool,
@@ -36,11 +37,11 @@ pub struct Shell {
 impl Shell {
     /// Opens `/dev/kvm` and creates the VM and its vCPU.
     pub fn new() -> Result<Self, VmError> {
-        Self::with(host::open_kvm()?)
+        Self::with(Arc::new(host::open_kvm()?))
     }
 
     /// Creates the VM and its vCPU.
-    pub fn with(kvm: Kvm) -> Result<Self, VmError> {
+    pub fn with(kvm: Arc<Kvm>) -> Result<Self, VmError> {
         let start = Instant::now();
         let vm = kvm.create_vm().map_err(VmError::kvm("create a VM"))?;
         let supported = kvm

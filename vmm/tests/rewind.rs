@@ -15,12 +15,12 @@ use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::rewind::{GiveUp, Rewinder, Rewound};
-use sprout_vmm::vm::{Stop, Vm};
+use sprout_vmm::vm::{Stop, Vm, Waiting};
 use support::{Code, DIRECT, EVENTS, REQUEST, echo_server, echo_server_that, take_of};
 use vm_memory::{Bytes, GuestAddress};
 
 /// A guest of this kernel that waits to be an instance again and again.
-fn seed_of(kernel: &Kernel) -> (Vm, Rewinder, tempfile::TempDir) {
+fn seed_of(kernel: &Kernel) -> (Waiting, Rewinder, tempfile::TempDir) {
     let root = tempfile::tempdir().unwrap();
     let target = root.path().join("seed");
     take_of(kernel, &target);
@@ -33,22 +33,26 @@ fn seed_of(kernel: &Kernel) -> (Vm, Rewinder, tempfile::TempDir) {
 }
 
 /// Has it answer: its echo, without the events before it.
-fn ask(vm: &mut Vm, request: &str) -> String {
-    vm.resume(0).unwrap();
+fn ask(waiting: Waiting, request: &str) -> (Vm, String) {
+    let (mut vm, _) = waiting.resume(0).unwrap();
     let mut backend = Buffered::new([request.into()]).with_first_request();
     assert_eq!(vm.run(None, &mut backend).unwrap(), Stop::Ready);
-    String::from_utf8(backend.take_responses().split_off(8)).unwrap()
+    let answer = String::from_utf8(backend.take_responses().split_off(8)).unwrap();
+    (vm, answer)
 }
 
 /// Several answers of the same VM, and what the rewinds in between did.
 fn answers(kernel: &Kernel) -> Vec<Rewound> {
-    let (mut vm, rewinder, _root) = seed_of(kernel);
-    ["first.", "second", "third."]
-        .map(|request| {
-            assert_eq!(ask(&mut vm, request), request);
-            rewinder.rewind(&mut vm).unwrap()
-        })
-        .into()
+    let (mut waiting, rewinder, _root) = seed_of(kernel);
+    let mut rewinds = Vec::new();
+    for request in ["first.", "second", "third."] {
+        let (vm, answer) = ask(waiting, request);
+        assert_eq!(answer, request);
+        let rewound;
+        (waiting, rewound) = rewinder.rewind(vm).unwrap();
+        rewinds.push(rewound);
+    }
+    rewinds
 }
 
 #[test]
@@ -64,10 +68,10 @@ fn a_rewound_guest_is_its_seed_again() {
 
 #[test]
 fn each_answer_is_an_instance_of_its_own() {
-    let (mut vm, rewinder, _root) = seed_of(&echo_server());
+    let (mut waiting, rewinder, _root) = seed_of(&echo_server());
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let instance = vm.resume(0).unwrap();
+        let (mut vm, instance) = waiting.resume(0).unwrap();
         assert_eq!(instance.generation, 1);
         let entropy = GuestAddress(RESTORE_INFO_GPA + 24);
         let entropy: [u64; 8] = vm.memory().ram().read_obj(entropy).unwrap();
@@ -75,13 +79,13 @@ fn each_answer_is_an_instance_of_its_own() {
         seen.push((instance.id, entropy));
         let mut backend = Buffered::new([b"hello".to_vec()]).with_first_request();
         assert_eq!(vm.run(None, &mut backend).unwrap(), Stop::Ready);
-        rewinder.rewind(&mut vm).unwrap();
+        (waiting, _) = rewinder.rewind(vm).unwrap();
         let left: [u64; 8] = {
             let entropy = GuestAddress(RESTORE_INFO_GPA + 24);
-            vm.memory().ram().read_obj(entropy).unwrap()
+            waiting.memory().ram().read_obj(entropy).unwrap()
         };
         assert_eq!(left, [0; 8], "the seed has none, and it is the seed");
-        assert!(vm.guest_time().as_secs() < 5);
+        assert!(waiting.guest_time().as_secs() < 5);
     }
 }
 
@@ -102,13 +106,13 @@ fn what_a_guest_wrote_anywhere_is_gone() {
         let write = |code: Code, gpa: &u64| code.copy_result_to(DIRECT + gpa);
         everywhere.iter().fold(code, write)
     });
-    let (mut vm, rewinder, _root) = seed_of(&kernel);
+    let (waiting, rewinder, _root) = seed_of(&kernel);
     let read = |vm: &Vm| everywhere.map(|gpa| vm.memory().ram().read_obj(GuestAddress(gpa)));
-    let before = read(&vm).map(Result::<u64, _>::unwrap);
-    ask(&mut vm, "second");
+    let before = read(&waiting).map(Result::<u64, _>::unwrap);
+    let (vm, _) = ask(waiting, "second");
     assert_eq!(read(&vm).map(Result::<u64, _>::unwrap), [6; 9]);
-    rewinder.rewind(&mut vm).unwrap();
-    assert_eq!(read(&vm).map(Result::<u64, _>::unwrap), before);
+    let (waiting, _) = rewinder.rewind(vm).unwrap();
+    assert_eq!(read(&waiting).map(Result::<u64, _>::unwrap), before);
 }
 
 #[test]
@@ -145,11 +149,11 @@ fn memory_given_back_or_made_ready_is_the_seed_s_again() {
 #[test]
 fn a_guest_that_changes_the_sentry_s_tables_is_given_up() {
     let kernel = echo_server_that(|code| code.copy_result_to(DIRECT + PAGE_TABLES_GPA + 8 * 300));
-    let (mut vm, rewinder, _root) = seed_of(&kernel);
-    ask(&mut vm, "second");
-    match (vm.privilege_mode(), rewinder.rewind(&mut vm)) {
+    let (waiting, rewinder, _root) = seed_of(&kernel);
+    let (vm, _) = ask(waiting, "second");
+    match (vm.privilege_mode(), rewinder.rewind(vm)) {
         // KVM keeps no shadow of them.
-        (PrivilegeMode::Hardware, rewound) => assert_eq!(rewound.unwrap().undone, 0),
+        (PrivilegeMode::Hardware, rewound) => assert_eq!(rewound.unwrap().1.undone, 0),
         (_, Err(GiveUp::SentryTables)) => {}
         (mode, other) => panic!("{mode}: {other:?}"),
     }
@@ -163,8 +167,8 @@ fn a_guest_that_does_not_undo_its_tables_is_given_up() {
         answers(&kernel);
         return;
     }
-    let (mut vm, rewinder, _root) = seed_of(&kernel);
-    ask(&mut vm, "second");
-    let error = rewinder.rewind(&mut vm).unwrap_err();
+    let (waiting, rewinder, _root) = seed_of(&kernel);
+    let (vm, _) = ask(waiting, "second");
+    let error = rewinder.rewind(vm).unwrap_err();
     assert!(matches!(error, GiveUp::NotUndone), "{error}");
 }

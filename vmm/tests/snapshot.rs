@@ -16,7 +16,7 @@ use sprout_vmm::snapshot::manifest::FORMAT_VERSION;
 use sprout_vmm::snapshot::working_set::touched_pages;
 use sprout_vmm::snapshot::write::{Description, Rehearsal};
 use sprout_vmm::snapshot::{MANIFEST_FILE, MEMORY_FILE, STATE_FILE, Snapshot};
-use sprout_vmm::vm::{Stop, Vm, VmError};
+use sprout_vmm::vm::{Stop, VmError, Waiting};
 use support::{boot, echo_server, take};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -25,7 +25,7 @@ const REHEARSAL: Rehearsal<'static> = Rehearsal {
     first: |_, request| Ok(request.to_vec()),
 };
 
-fn restore(snapshot: &Snapshot) -> Vm {
+fn restore(snapshot: &Snapshot) -> Waiting {
     Shell::new().unwrap().prepare(snapshot).unwrap()
 }
 
@@ -48,8 +48,7 @@ fn clones_answer_on_their_own_and_never_look_alike() {
     snapshot.verify().unwrap();
     let mut secrets = Vec::new();
     for text in ["first", "second"] {
-        let mut vm = restore(&snapshot);
-        let instance = vm.resume(0).unwrap();
+        let (mut vm, instance) = restore(&snapshot).resume(0).unwrap();
         assert_eq!(instance.generation, 1);
         let entropy: [u64; 8] = vm
             .memory()
@@ -91,7 +90,9 @@ fn a_rehearsal_finds_the_working_set() {
         sentry: kernel.build_id(),
         command: vec![],
     };
-    vm.snapshot_rehearsed(&target, &description, REHEARSAL)
+    let waiting = vm.waiting().unwrap();
+    waiting
+        .snapshot_rehearsed(&target, &description, REHEARSAL)
         .unwrap();
     let snapshot = Snapshot::open(&target).unwrap();
     snapshot.verify().unwrap();
@@ -122,8 +123,8 @@ fn guest_time_goes_on_where_it_stopped() {
     let target = root.path().join("seed");
     take(&target);
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let mut vm = restore(&Snapshot::open(&target).unwrap());
-    vm.resume(0).unwrap();
+    let waiting = restore(&Snapshot::open(&target).unwrap());
+    let (vm, _) = waiting.resume(0).unwrap();
     let monotonic: u64 = vm
         .memory()
         .ram()
@@ -195,14 +196,16 @@ fn damage_and_foreign_snapshots_are_refused_with_the_reason() {
 #[test]
 fn a_guest_that_is_not_ready_gives_no_snapshot() {
     let root = tempfile::tempdir().unwrap();
-    let mut vm = boot(&echo_server());
+    let vm = boot(&echo_server());
     let description = Description {
         sentry: String::new(),
         command: vec![],
     };
-    let error = vm
-        .snapshot(&root.path().join("seed"), &description)
-        .unwrap_err();
+    let taken = vm.waiting().map_err(VmError::from).and_then(|waiting| {
+        let target = root.path().join("seed");
+        waiting.snapshot(&target, &description)
+    });
+    let error = taken.unwrap_err();
     assert!(error.to_string().contains("does not wait"), "{error}");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }
@@ -222,7 +225,8 @@ fn an_unwritable_place_is_an_error_and_leaves_nothing() {
         sentry: String::new(),
         command: vec![],
     };
-    let error = vm
+    let waiting = vm.waiting().unwrap();
+    let error = waiting
         .snapshot(&parent.join("seed"), &description)
         .unwrap_err()
         .to_string();

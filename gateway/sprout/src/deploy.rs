@@ -23,7 +23,7 @@ use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::write::{Description, Rehearsal};
-use sprout_vmm::vm::{Stop, Vm, VmError};
+use sprout_vmm::vm::{Stop, VmError, Waiting};
 use sprout_worker::first_request;
 
 use crate::guest::{parse_size, parse_vcpus};
@@ -195,7 +195,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         strace: "all".into(),
         hostname: args.name.clone(),
     };
-    let mut vm = boot(&config, &args.warmup, args.deploy_timeout, start)?;
+    let waiting = boot(&config, &args.warmup, args.deploy_timeout, start)?;
     progress("loaded and warmed up");
 
     let snapshot = format!("{}-{:x}", args.name, milliseconds_since_1970());
@@ -207,11 +207,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.warmup.requests()?.last() {
         Some(request) => {
             let first = first_request;
-            vm.snapshot_rehearsed(&directory, &description, Rehearsal { request, first })?
+            waiting.snapshot_rehearsed(&directory, &description, Rehearsal { request, first })?
         }
-        None => vm.snapshot(&directory, &description)?,
+        None => waiting.snapshot(&directory, &description)?,
     };
-    drop(vm);
     Snapshot::open(&directory)?.verify()?;
     progress(&format!("snapshot {}", directory.display()));
 
@@ -279,7 +278,7 @@ fn boot(
     warmup: &Warmup,
     limit: Duration,
     start: Instant,
-) -> anyhow::Result<Vm> {
+) -> anyhow::Result<Waiting> {
     let terminal = Terminal::new().context("cannot take over the terminal's signals")?;
     let requests = warmup.requests()?;
     let count = requests.len();
@@ -336,7 +335,7 @@ fn boot(
              --warmup-method, --warmup-path and --warmup-body"
         );
     }
-    Ok(vm)
+    Ok(vm.waiting()?)
 }
 
 /// Whether every response to the warm-up requests is complete and no error of the server.

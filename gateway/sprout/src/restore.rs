@@ -79,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("the snapshot {}: {reason}", args.name);
     }
     let mut created = Duration::ZERO;
-    let mut vm = prepare(&snapshot, || {
+    let waiting = prepare(&snapshot, || {
         let shell = Shell::new()?;
         created = shell.created_in();
         Ok(shell)
@@ -87,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(args.strace, boot_flags::STRACE) | set(args.stats, boot_flags::STATS);
     let request = request("restore", &args.path, &args.data)?;
-    let instance = vm.resume(flags | boot_flags::CHANNEL)?;
+    let (mut vm, instance) = waiting.resume(flags | boot_flags::CHANNEL)?;
     let bytes = first_request(&instance, &request)?;
     let mut backend = Buffered::new([bytes])
         .with_terminal(terminal)

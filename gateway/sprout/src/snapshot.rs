@@ -113,10 +113,11 @@ fn create(store: &Store, args: &Create) -> anyhow::Result<ExitCode> {
         sentry: kernel.build_id(),
         command: config.program.args.iter().map(text).collect(),
     };
+    let waiting = vm.waiting()?;
     match rehearsal {
         Some(request) => {
             let first = first_request;
-            vm.snapshot_rehearsed(
+            waiting.snapshot_rehearsed(
                 &target,
                 &description,
                 Rehearsal {
@@ -125,7 +126,7 @@ fn create(store: &Store, args: &Create) -> anyhow::Result<ExitCode> {
                 },
             )?
         }
-        None => vm.snapshot(&target, &description)?,
+        None => waiting.snapshot(&target, &description)?,
     };
     println!("{}", target.display());
     Ok(ExitCode::SUCCESS)

@@ -28,12 +28,13 @@ use super::tables::Tables;
 use super::written::Pages;
 use crate::backend::buffered::Buffered;
 use crate::clock::GuestClock;
+use crate::error::VmError;
 use crate::isolation::PrivilegeMode;
 use crate::mapping::Mapping;
 use crate::memory::{GuestMemory, Image, MemoryError, checked_ram_size};
 use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
-use crate::vm::{Stop, Vm, VmError};
+use crate::vm::{Stop, Vm, Waiting};
 
 const PAGE: usize = PAGE_SIZE as usize;
 /// Most pages an answer may have copied: comparing more takes longer than a fresh instance.
@@ -139,7 +140,7 @@ impl Shell {
         self,
         snapshot: Snapshot,
         checking: bool,
-    ) -> Result<(Vm, Rewinder), VmError> {
+    ) -> Result<(Waiting, Rewinder), VmError> {
         self.check(&snapshot)?;
         let manifest = snapshot.manifest();
         let size = checked_ram_size(manifest.memory_size)?;
@@ -187,29 +188,33 @@ impl Rewinder {
         &self.snapshot
     }
 
-    /// Makes the VM, whose guest waits for a request, its seed again, as it was prepared.
-    pub fn rewind(&self, vm: &mut Vm) -> Result<Rewound, GiveUp> {
+    /// Makes the VM, whose guest is [`Stop::Ready`], its seed again, as it was prepared. One that
+    /// can't be is ended.
+    pub fn rewind(&self, mut vm: Vm) -> Result<(Waiting, Rewound), GiveUp> {
         let start = Instant::now();
         let mut rewound = Rewound::default();
-        vm.finish_exits()?;
-        self.map_replaced(vm)?;
-        let undo = self.rewind_pages(vm, &mut rewound)?;
-        self.rewind_vcpus(vm)?;
+        let undo = self.rewind_memory(&mut vm, &mut rewound)?;
+        let mut waiting = self.rewind_vcpus(vm)?;
         if !undo.is_empty() {
             rewound.undone = undo.len();
-            undo_tables(vm, &undo)?;
-            vm.finish_exits()?;
-            self.map_replaced(vm)?;
-            if !self.rewind_pages(vm, &mut rewound)?.is_empty() {
+            let mut vm = undo_tables(waiting, &undo)?;
+            if !self.rewind_memory(&mut vm, &mut rewound)?.is_empty() {
                 return Err(GiveUp::NotUndone);
             }
-            self.rewind_vcpus(vm)?;
+            waiting = self.rewind_vcpus(vm)?;
         }
         if self.checking {
-            self.check(vm)?;
+            self.check(&waiting)?;
         }
         rewound.took = start.elapsed();
-        Ok(rewound)
+        Ok((waiting, rewound))
+    }
+
+    /// Makes memory equal to the seed's but for tables; what differs in those.
+    fn rewind_memory(&self, vm: &mut Vm, rewound: &mut Rewound) -> Result<Undo, GiveUp> {
+        vm.finish_exits()?;
+        self.map_replaced(vm)?;
+        self.rewind_pages(vm, rewound)
     }
 
     /// The seed's page, whose number must be one of RAM's.
@@ -291,17 +296,16 @@ impl Rewinder {
     }
 
     /// Gives each vCPU the seed's state.
-    fn rewind_vcpus(&self, vm: &mut Vm) -> Result<(), GiveUp> {
+    fn rewind_vcpus(&self, mut vm: Vm) -> Result<Waiting, GiveUp> {
         let saved = &self.snapshot.state;
         for ((vcpu, (state, _)), before) in vm.shell.vcpus_mut().zip(&saved.vcpus).zip(&self.vcpus)
         {
             rewind_msrs(vcpu, &before.msrs)?;
             state.rewind(vcpu).map_err(VmError::from)?;
         }
-        vm.waiting = saved.vcpus.iter().map(|(_, wait)| Some(*wait)).collect();
         vm.generation = self.snapshot.manifest().generation;
         vm.clock = GuestClock::starting_at(vm.shell.tsc, saved.monotonic_ns);
-        Ok(())
+        Ok(Waiting::of_snapshot(vm, saved))
     }
 
     /// Compares everything with the seed.
@@ -333,23 +337,19 @@ impl Rewinder {
 }
 
 /// Has the sentry, restored but for its tables, store these entries and wait again.
-fn undo_tables(vm: &mut Vm, undo: &[[u64; 2]]) -> Result<(), GiveUp> {
+fn undo_tables(waiting: Waiting, undo: &[[u64; 2]]) -> Result<Vm, GiveUp> {
     let words = [undo.len() as u64];
     let words = words.iter().chain(undo.iter().flatten());
     let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-    let written = vm
-        .memory
-        .ram()
-        .write_slice(&bytes, GuestAddress(BOOT_BLOB_GPA));
+    let list = GuestAddress(BOOT_BLOB_GPA);
+    let written = waiting.memory.ram().write_slice(&bytes, list);
     written
         .map_err(|error| VmError::io("write the list for the sentry")(io::Error::other(error)))?;
-    let wait = vm.take_wait().map_err(VmError::from)?;
-    wait.end(&vm.memory, event::UNDO).map_err(VmError::from)?;
-    let mut backend = Buffered::new(None)
+    let input = Buffered::new(None)
         .with_first_request()
         .ending_in(UNDO_TIME);
-    match vm.run(None, &mut backend)? {
-        Stop::Ready => Ok(()),
+    match waiting.errand(event::UNDO, input)? {
+        (vm, Stop::Ready) => Ok(vm),
         _ => Err(GiveUp::NotUndone),
     }
 }

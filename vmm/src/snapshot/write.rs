@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sprout_abi::ABI_VERSION;
 use sprout_abi::boot::boot_flags;
-use sprout_abi::hypercall::{event, wait_flags};
+use sprout_abi::hypercall::event;
 
 use super::manifest::{FORMAT_VERSION, ImageRecord, Manifest, Part};
-use super::restore::Instance;
 use super::staging::Staging;
 use super::state::State;
 use super::tables::Tables;
@@ -24,7 +23,7 @@ use crate::hypercall::Wait;
 use crate::page_cache;
 use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
-use crate::vm::{Stop, Vm};
+use crate::vm::{Instance, Stop, Waiting};
 
 /// Longest rehearsal.
 const REHEARSAL_TIME: Duration = Duration::from_secs(30);
@@ -51,44 +50,44 @@ pub struct Rehearsal<'a> {
     pub first: fn(&Instance, &[u8]) -> io::Result<Vec<u8>>,
 }
 
-impl Vm {
-    /// Writes the waiting guest to the directory `target`, in place of an older snapshot there.
-    /// The guest stays as it is and can go on.
+impl Waiting {
+    /// Writes the guest to the directory `target`, in place of an older snapshot there.
+    /// The guest waits on and can go on.
     pub fn snapshot(
-        &mut self,
+        self,
         target: &Path,
         description: &Description,
-    ) -> Result<Manifest, VmError> {
-        self.compact(None)?;
-        let images = self.image_records()?;
+    ) -> Result<(Self, Manifest), VmError> {
+        let mut waiting = self.compacted(None)?;
+        let images = waiting.image_records()?;
         let staging = Staging::beside(target)?;
-        let manifest = self.stage(&staging, description, &images)?;
+        let manifest = waiting.stage(&staging, description, &images)?;
         staging.publish()?;
-        Ok(manifest)
+        Ok((waiting, manifest))
     }
 
-    /// Like [`Vm::snapshot`]; before the snapshot gets its name, instances of it answer a request:
+    /// Like [`Self::snapshot`]; before the snapshot gets its name, instances of it answer a request:
     /// a first one, so that the guest knows which pages belong together, a second one, so that the
     /// working set is known. An instance that does not answer costs speed and is reported in the
     /// log, nothing more.
     pub fn snapshot_rehearsed(
-        &mut self,
+        mut self,
         target: &Path,
         description: &Description,
         request: Rehearsal<'_>,
-    ) -> Result<Manifest, VmError> {
+    ) -> Result<(Self, Manifest), VmError> {
         let images = self.image_records()?;
         let touched = self.rehearse_as_it_is(target, description, &images, request)?;
-        self.compact(touched)?;
+        let mut waiting = self.compacted(touched)?;
         let staging = Staging::beside(target)?;
-        let mut manifest = self.stage(&staging, description, &images)?;
+        let mut manifest = waiting.stage(&staging, description, &images)?;
         let rehearsal = rehearse(staging.path(), request);
         // Its reads page by page left small folios behind.
         let memory = staging.path().join(MEMORY_FILE);
         page_cache::settle(&memory).map_err(SnapshotError::io("read", &memory))?;
         match rehearsal {
             Ok(touched) => {
-                let bytes = WorkingSet::new(&touched, self.ram_content()).encode();
+                let bytes = WorkingSet::new(&touched, waiting.ram_content()).encode();
                 staging.write(WORKING_SET_FILE, &bytes)?;
                 manifest.working_set = Part::of_bytes(&bytes);
                 if request.request.len() <= MOST_KEPT {
@@ -100,7 +99,7 @@ impl Vm {
             Err(error) => tracing::warn!("no working set for {}: {error}", target.display()),
         }
         staging.publish()?;
-        Ok(manifest)
+        Ok((waiting, manifest))
     }
 
     /// A bitmap of the pages an answer touches now, if an instance answers.
@@ -125,17 +124,15 @@ impl Vm {
         }
     }
 
-    /// Has the waiting guest rearrange its memory, and wait again. `touched` is a bitmap of the
-    /// pages an answer touches, if that is known.
-    fn compact(&mut self, touched: Option<Vec<u8>>) -> Result<(), VmError> {
-        self.ready_waits()?;
-        self.take_wait()?.end(&self.memory, event::COMPACT)?;
-        let mut backend = Buffered::new(touched)
+    /// Has the guest rearrange its memory, and wait again. `touched` is a bitmap of the pages an
+    /// answer touches, if that is known.
+    fn compacted(self, touched: Option<Vec<u8>>) -> Result<Self, VmError> {
+        let input = Buffered::new(touched)
             .with_first_request()
             .ending_in(COMPACT_TIME);
-        match self.run(None, &mut backend)? {
-            Stop::Ready => Ok(()),
-            ended => Err(VmError::Stopped {
+        match self.errand(event::COMPACT, input)? {
+            (vm, Stop::Ready) => Ok(vm.waiting()?),
+            (_, ended) => Err(VmError::Stopped {
                 reason: format!("it ended with {ended:?} while it prepared for its snapshot"),
                 registers: String::new(),
             }),
@@ -145,17 +142,9 @@ impl Vm {
     /// All of RAM, while the guest stands still.
     fn ram_content(&self) -> &[u8] {
         let ram = self.memory.ram_mapping();
-        // SAFETY: RAM is mapped and readable for the life of `self.memory`; the vCPU does not run
-        // (it can only run through `&mut self`), so nobody writes to it meanwhile.
+        // SAFETY: RAM is mapped and readable for the life of `self.memory`; the vCPUs do not run
+        // (nobody has the `Vm` to do so), so nobody writes to it meanwhile.
         unsafe { std::slice::from_raw_parts(ram.as_ptr(), ram.size()) }
-    }
-
-    /// The wait of each vCPU of a guest that is ready for a request.
-    fn ready_waits(&self) -> Result<Vec<Wait>, SnapshotError> {
-        let waits: Option<Vec<_>> = self.waiting.iter().copied().collect();
-        waits
-            .filter(|waits| waits.iter().any(|wait| wait.flags & wait_flags::READY != 0))
-            .ok_or(SnapshotError::NotReady)
     }
 
     /// The images of the guest, with their digests: reads all of them.
@@ -182,11 +171,10 @@ impl Vm {
         description: &Description,
         images: &[ImageRecord],
     ) -> Result<Manifest, VmError> {
-        let waits = self.ready_waits()?;
-        self.finish_exits()?;
+        self.vm.finish_exits()?;
         let monotonic_ns = self.clock.now();
-        let vcpus = (self.shell.vcpus().zip(waits))
-            .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, wait)))
+        let vcpus = (self.shell.vcpus().zip(&self.waits))
+            .map(|(vcpu, wait)| Ok((VcpuState::save(vcpu)?, *wait)))
             .collect::<Result<Vec<(VcpuState, Wait)>, VmError>>()?;
         let loaded = vcpus.iter().map(|(vcpu, _)| vcpu.root());
         let tables = Tables::find(self.ram_content(), loaded);
@@ -242,9 +230,9 @@ fn write_manifest(staging: &Staging, manifest: &Manifest) -> Result<(), Snapshot
 fn rehearse(directory: &Path, request: Rehearsal<'_>) -> Result<Touched, VmError> {
     let snapshot = Snapshot::open(directory)?;
     snapshot.drop_from_cache();
-    let mut vm = Shell::new()?.prepare(&snapshot)?;
-    vm.read_page_by_page();
-    let instance = vm.resume(boot_flags::CHANNEL)?;
+    let waiting = Shell::new()?.prepare(&snapshot)?;
+    waiting.read_page_by_page();
+    let (mut vm, instance) = waiting.resume(boot_flags::CHANNEL)?;
     let request = (request.first)(&instance, request.request);
     let request = request.map_err(VmError::io("make the request of a rehearsal"))?;
     let mut backend = Buffered::new([request])

@@ -228,8 +228,10 @@ pub fn take_of(kernel: &Kernel, target: &Path) {
         sentry: kernel.build_id(),
         command: vec!["echo".into()],
     };
-    vm.snapshot(target, &description).unwrap();
+    let waiting = vm.waiting().unwrap();
+    let (waiting, _) = waiting.snapshot(target, &description).unwrap();
     // The guest goes on unharmed.
+    let mut vm = waiting.go_on();
     let mut more = Buffered::new([b"more".to_vec()]);
     assert_eq!(vm.run(Some(kernel), &mut more).unwrap(), Stop::Ready);
     assert_eq!(more.take_responses()[8..], *b"more");

@@ -31,14 +31,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     for _ in 0..count(0)? {
         let start = Instant::now();
-        let mut vm = prepare(&snapshot, || {
+        let waiting = prepare(&snapshot, || {
             let shell = Shell::new()?;
             print!("create {:?}", shell.created_in());
             Ok(shell)
         })?;
         print!(" in {:?}", start.elapsed());
         let start = Instant::now();
-        let instance = vm.resume(boot_flags::CHANNEL)?;
+        let (mut vm, instance) = waiting.resume(boot_flags::CHANNEL)?;
         let mut next = first_request(&instance, &request)?;
         print!(" resume {:?}", start.elapsed());
         for _ in 0..count(1)? {

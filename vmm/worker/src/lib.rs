@@ -22,11 +22,10 @@ use sprout_protocol::{
 };
 use sprout_vmm::kernel::Kernel;
 use sprout_vmm::shell::Shell;
-use sprout_vmm::snapshot::restore::Instance;
-use sprout_vmm::vm::{Stop, Vm, VmError};
+use sprout_vmm::vm::{Instance, Stop, Vm, VmError, Waiting};
 
 use self::channel::Channel;
-use self::guest::{Guest, Prepared};
+use self::guest::{Guest, Next, Prepared};
 
 /// Is the [`nursery`], and each of the workers it forks.
 pub fn serve_inherited() -> Result<(), ProtocolError> {
@@ -70,22 +69,33 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
                 let start = Instant::now();
                 // All of it, before anything begins: until then the gateway may give it to another.
                 let request = protocol::receive_request(socket, assign.request_length)?;
-                let mut prepared = match state.become_guest(assign.seed.clone()) {
-                    Ok(prepared) => prepared,
+                let prepared = match state.become_guest(assign.seed.clone()) {
+                    Ok(prepared) => *prepared,
                     Err(error) => return protocol::send(socket, &failed(&error)),
                 };
+                let Prepared {
+                    vm,
+                    origin,
+                    took,
+                    used,
+                } = prepared;
+                let timings = Timings {
+                    create: if used { 0 } else { microseconds(create) },
+                    restore: microseconds(took),
+                    ..Timings::default()
+                };
                 let mut channel = Channel::new(socket, start, request);
-                let done = answer(&mut channel, &mut prepared, &assign, create);
+                let (done, vm) = answer(&mut channel, vm, &assign, timings);
                 let answered = done.outcome == Outcome::Answered;
                 protocol::send(socket, &FromWorker::Done(done))?;
-                let Some(next) = prepared.again(answered) else {
-                    return Ok(());
-                };
-                protocol::send(socket, &next)?;
-                if matches!(next, FromWorker::Retired { .. }) {
-                    return Ok(());
+                match origin.again(vm.filter(|_| answered)) {
+                    Next::End => return Ok(()),
+                    Next::Retired(message) => return protocol::send(socket, &message),
+                    Next::Prepared(prepared, message) => {
+                        protocol::send(socket, &message)?;
+                        state = Guest::Prepared(prepared);
+                    }
                 }
-                state = Guest::Prepared(prepared);
             }
             Err(ProtocolError::Closed) => return Ok(()),
             Err(error) => return Err(error),
@@ -93,60 +103,54 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
     }
 }
 
-/// Runs the instance; everything but the final message is sent on the way.
+/// Runs the instance; everything but the final message is sent on the way. The VM is left if it ran.
 fn answer(
     channel: &mut Channel<'_>,
-    prepared: &mut Prepared,
+    waiting: Waiting,
     assign: &Assign,
-    create: Duration,
-) -> Done {
-    let Prepared { vm, took, used, .. } = prepared;
+    mut timings: Timings,
+) -> (Done, Option<Vm>) {
     let resumed = Instant::now();
-    let first = !std::mem::replace(used, true);
-    let mut timings = Timings {
-        create: if first { microseconds(create) } else { 0 },
-        ..Timings::default()
-    };
-    let outcome = match resume(vm, assign, channel) {
-        Ok(()) => {
-            timings.restore = microseconds(*took + resumed.elapsed());
+    let (outcome, mut counters, vm) = match resume(waiting, assign, channel) {
+        Ok(mut vm) => {
+            timings.restore += microseconds(resumed.elapsed());
             let entered = Instant::now();
             // Only named in reports; one that can't be parsed names nothing.
             let kernel = Kernel::embedded().ok();
             let result = vm.run(kernel.as_ref(), channel);
             timings.run = microseconds(entered.elapsed());
-            result.map_or_else(
-                |error| Outcome::Failed {
-                    error: error.to_string(),
-                },
-                outcome,
+            (
+                result.map_or_else(|error| not_run(&error), outcome),
+                vm.counters(),
+                Some(vm),
             )
         }
-        Err(error) => Outcome::Failed {
-            error: error.to_string(),
-        },
+        Err(error) => {
+            timings.restore = 0;
+            (not_run(&error), Vec::new(), None)
+        }
     };
     timings.first_byte = channel.first_byte().map_or(0, microseconds);
     timings.last_byte = channel.last_byte().map_or(0, microseconds);
-    let mut counters = vm.counters();
     counters.extend(channel.take_counters());
-    Done {
+    let done = Done {
         outcome,
         timings,
         counters,
-    }
+    };
+    (done, vm)
 }
 
 /// Makes the guest an instance of its own and puts its request before it.
-fn resume(vm: &mut Vm, assign: &Assign, channel: &mut Channel<'_>) -> Result<(), VmError> {
+fn resume(waiting: Waiting, assign: &Assign, channel: &mut Channel<'_>) -> Result<Vm, VmError> {
     let set = |condition, flag| if condition { flag } else { 0 };
     let flags = set(assign.strace, boot_flags::STRACE) | set(assign.stats, boot_flags::STATS);
-    let instance = vm.resume(flags | boot_flags::CHANNEL)?;
+    let (vm, instance) = waiting.resume(flags | boot_flags::CHANNEL)?;
     channel.open(notice(&instance).map_err(|cause| VmError::Io {
         action: "write the notice of the restore",
         cause,
     })?);
-    Ok(())
+    Ok(vm)
 }
 
 /// What tells a restored guest that it is a copy, framed by `sprout_agent`.
@@ -178,12 +182,16 @@ fn outcome(stop: Stop) -> Outcome {
 
 fn failed(error: &dyn std::error::Error) -> FromWorker {
     FromWorker::Done(Done {
-        outcome: Outcome::Failed {
-            error: error.to_string(),
-        },
+        outcome: not_run(error),
         timings: Timings::default(),
         counters: Vec::new(),
     })
+}
+
+fn not_run(error: &dyn std::error::Error) -> Outcome {
+    Outcome::Failed {
+        error: error.to_string(),
+    }
 }
 
 fn microseconds(duration: Duration) -> u64 {

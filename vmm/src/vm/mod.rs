@@ -1,12 +1,27 @@
-//! A VM with its guest.
+//! A VM with its guest, and what may be done with it when:
+//!
+//! ```text
+//! Shell ── boot ─────────────────────────────► Vm ── run ──► Exited, Panicked, or an error: its end
+//!   │                                         ▲  │
+//!   │                     resume (a copy's    │  │ run ──► Ready; then `waiting`
+//!   │                     first moment),      │  ▼
+//!   └─ prepare (from ─────────────────────► Waiting ── snapshot ──► Waiting
+//!      a snapshot)        go_on                  ▲
+//!                                                └─ rewind of a Vm that is Ready
+//! ```
+//!
+//! A [`Shell`] has no guest yet. A [`Vm`] has one that runs, or may. In a [`Waiting`] all vCPUs are in
+//! a WAIT, and the guest is ready for a request: only then a snapshot can be taken, and only of it
+//! copies are made. Each step takes the VM and gives back what it has become, so that nothing is done
+//! to a guest in the wrong state. Waits end in one way ([`Wait::end`]).
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
 use kvm_ioctls::Kvm;
 
 use crate::backend::Backend;
 use crate::clock::GuestClock;
-use crate::error::SnapshotError;
 pub use crate::error::VmError;
 use crate::hypercall::Wait;
 use crate::isolation::PrivilegeMode;
@@ -15,6 +30,10 @@ use crate::memory::GuestMemory;
 use crate::shell::Shell;
 use crate::vcpu::desk::{Desk, Power};
 use crate::vcpu::run::{self, Guest};
+
+mod waiting;
+
+pub use waiting::{Instance, Waiting};
 
 /// Why [`Vm::run`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +63,7 @@ impl Stop {
     }
 }
 
-/// A guest on its VM.
+/// A guest on its VM, between two runs.
 ///
 /// Field order is drop order: the vCPU and VM close before the memory they use is unmapped.
 #[derive(Debug)]
@@ -101,21 +120,14 @@ impl Vm {
             .min(reported.unwrap_or(PrivilegeMode::Ring3))
     }
 
-    /// Ends the VM; what is left is the open device, for another one.
-    pub fn into_kvm(self) -> Kvm {
-        self.shell.kvm
+    /// The open device, for another VM: a jailed worker can't open it again.
+    pub fn kvm(&self) -> Arc<Kvm> {
+        self.shell.kvm.clone()
     }
 
     /// Monotonic time in the guest.
     pub fn guest_time(&self) -> std::time::Duration {
         std::time::Duration::from_nanos(self.clock.now())
-    }
-
-    /// The wait of the first vCPU, which is to be ended: the others stay in theirs until that one
-    /// needs them.
-    pub(crate) fn take_wait(&mut self) -> Result<Wait, SnapshotError> {
-        let wait = self.waiting.first_mut().and_then(Option::take);
-        wait.ok_or(SnapshotError::NotReady)
     }
 
     /// KVM's counters, those of all vCPUs added up.
@@ -132,7 +144,8 @@ impl Vm {
         sums
     }
 
-    /// Runs the guest until it ends or is [`Stop::Ready`]; after the latter, `run` goes on.
+    /// Runs the guest until it ends or is [`Stop::Ready`]; after the latter, `run` goes on, and
+    /// [`Self::waiting`] holds it there.
     ///
     /// `kernel` names addresses in reports, if it is the sentry this guest runs; for a restored
     /// guest that is found out only when there is something to report.
