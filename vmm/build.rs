@@ -1,4 +1,4 @@
-//! Builds the sentry for its bare-metal target and hands its path to `kernel.rs`, which embeds it.
+//! Builds the sentry for its bare-metal target and hands its path to `boot/kernel.rs`, which embeds it.
 //!
 //! `SPROUT_SENTRY` names a ready-made ELF to embed instead.
 

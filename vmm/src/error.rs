@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use sprout_abi::layout::MAX_VCPUS;
 
+use crate::boot::kernel::KernelError;
+use crate::boot::paging::TablesFull;
 use crate::host::HostError;
-use crate::kernel::KernelError;
 use crate::memory::MemoryError;
-use crate::paging::TablesFull;
 use crate::vcpu::state::StateError;
 
 /// Why a VM could not be made or run.

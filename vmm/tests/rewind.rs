@@ -10,11 +10,11 @@ use sprout_abi::layout::{
     RESTORE_INFO_GPA, SHARED_PAGE_GPA,
 };
 use sprout_vmm::backend::buffered::Buffered;
-use sprout_vmm::isolation::PrivilegeMode;
-use sprout_vmm::kernel::Kernel;
-use sprout_vmm::shell::Shell;
+use sprout_vmm::boot::kernel::Kernel;
+use sprout_vmm::host::isolation::PrivilegeMode;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::rewind::{GiveUp, Rewinder, Rewound};
+use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Stop, Vm, Waiting};
 use support::{Code, DIRECT, EVENTS, REQUEST, echo_server, echo_server_that, take_of};
 use vm_memory::{Bytes, GuestAddress};

@@ -18,11 +18,11 @@ use sprout_images::{Image, Store};
 use sprout_protocol::Instances;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
+use sprout_vmm::boot::kernel::Kernel;
 use sprout_vmm::boot::{BootConfig, ImageMount, Program};
-use sprout_vmm::kernel::Kernel;
-use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::write::{Description, Rehearsal};
+use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Stop, VmError, Waiting};
 use sprout_worker::first_request;
 
@@ -169,7 +169,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         (&function.path, "/function"),
     ];
     for (path, _) in mounts {
-        sprout_vmm::page_cache::settle(path)
+        sprout_vmm::memory::page_cache::settle(path)
             .with_context(|| format!("reading {}", path.display()))?;
     }
     let images = mounts

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sprout_images::Store;
-use sprout_vmm::page_cache::{self, Share};
+use sprout_vmm::memory::page_cache::{self, Share};
 use sprout_vmm::snapshot::manifest::Manifest;
 
 /// How often a gateway looks at the images of its functions.

@@ -8,9 +8,9 @@ use anyhow::{Context, anyhow, bail};
 use sprout_abi::layout::MAX_VCPUS;
 use sprout_images::erofs::read::Reader;
 use sprout_images::{ImageConfig, Store};
+use sprout_vmm::boot::kernel::Kernel;
+use sprout_vmm::boot::program;
 use sprout_vmm::boot::{BootConfig, ImageMount, Program};
-use sprout_vmm::kernel::Kernel;
-use sprout_vmm::program;
 
 use crate::isolation::Isolation;
 

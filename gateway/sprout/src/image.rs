@@ -99,7 +99,7 @@ fn build(store: &Store, args: Build) -> anyhow::Result<ExitCode> {
         image.path.display(),
         megabytes(image.size)
     ));
-    let large = sprout_vmm::page_cache::settle(&image.path)
+    let large = sprout_vmm::memory::page_cache::settle(&image.path)
         .with_context(|| format!("reading {} back", image.path.display()))?;
     progress(&format!("page cache: {} in large pages", megabytes(large)));
     print_lines([format!("{reference} {}", image.digest)])

@@ -18,7 +18,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sprout_vmm::program::ProgramError;
+use sprout_vmm::boot::program::ProgramError;
 
 /// Runs functions and programs in micro-VMs that start from snapshots.
 #[derive(Debug, Parser)]

@@ -11,12 +11,12 @@ use sprout_images::Store;
 use sprout_text::printable;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
-use sprout_vmm::kernel::Kernel;
-use sprout_vmm::shell::Shell;
+use sprout_vmm::boot::kernel::Kernel;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::manifest::Manifest;
 use sprout_vmm::snapshot::restore::prepare;
 use sprout_vmm::vm::Stop;
+use sprout_vmm::vm::shell::Shell;
 use sprout_worker::first_request;
 use sprout_worker::isolation::suffices;
 

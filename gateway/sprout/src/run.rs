@@ -9,7 +9,7 @@ use anyhow::Context;
 use sprout_abi::boot::boot_flags;
 use sprout_gateway::units::parse_duration;
 use sprout_vmm::backend::terminal::Terminal;
-use sprout_vmm::shell::Shell;
+use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Stop, VmError};
 
 use crate::folios;

@@ -15,11 +15,11 @@ use sprout_images::Store;
 use sprout_vmm::backend::buffered::Buffered;
 use sprout_vmm::backend::terminal::Terminal;
 use sprout_vmm::boot::ImageMount;
-use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::manifest::Manifest;
 use sprout_vmm::snapshot::write::{Description, Rehearsal};
 use sprout_vmm::snapshot::{MEMORY_FILE, Snapshot};
 use sprout_vmm::vm::Stop;
+use sprout_vmm::vm::shell::Shell;
 use sprout_worker::first_request;
 
 use crate::guest::GuestArgs;

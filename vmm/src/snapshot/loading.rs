@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
 use super::working_set::WorkingSet;
-use crate::mapping::Mapping;
+use crate::memory::mapping::Mapping;
 
 /// Most pages copied one by one that are one piece of work: some 0.1 ms.
 const PIECE: usize = 64;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sprout_abi::ABI_VERSION;
 
 use super::{MANIFEST_FILE, SnapshotError, read_bounded};
-use crate::cpuid::Features;
-use crate::isolation::PrivilegeMode;
+use crate::host::cpuid::Features;
+use crate::host::isolation::PrivilegeMode;
 
 /// Version of the directory's format.
 pub const FORMAT_VERSION: u32 = 2;

@@ -11,9 +11,9 @@ use super::loading::Loading;
 use super::{Snapshot, SnapshotError};
 use crate::clock::GuestClock;
 use crate::error::VmError;
-use crate::isolation::PrivilegeMode;
+use crate::host::isolation::PrivilegeMode;
 use crate::memory::{GuestMemory, Image, MemoryError, checked_ram_size};
-use crate::shell::Shell;
+use crate::vm::shell::Shell;
 use crate::vm::{Vm, Waiting};
 
 /// The snapshot's guest in a VM that `make_shell` makes, still waiting, its working set in memory.

@@ -29,11 +29,11 @@ use super::written::Pages;
 use crate::backend::buffered::Buffered;
 use crate::clock::GuestClock;
 use crate::error::VmError;
-use crate::isolation::PrivilegeMode;
-use crate::mapping::Mapping;
+use crate::host::isolation::PrivilegeMode;
+use crate::memory::mapping::Mapping;
 use crate::memory::{GuestMemory, Image, MemoryError, checked_ram_size};
-use crate::shell::Shell;
 use crate::vcpu::state::VcpuState;
+use crate::vm::shell::Shell;
 use crate::vm::{Stop, Vm, Waiting};
 
 const PAGE: usize = PAGE_SIZE as usize;

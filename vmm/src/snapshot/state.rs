@@ -50,7 +50,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shell::Shell;
+    use crate::vm::shell::Shell;
 
     #[test]
     fn state_survives_the_file_and_damage_is_noticed() {

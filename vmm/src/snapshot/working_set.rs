@@ -226,7 +226,7 @@ impl WorkingSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::Mapping;
+    use crate::memory::mapping::Mapping;
 
     #[test]
     fn pages_of_a_private_file_mapping_are_found() {

@@ -20,9 +20,9 @@ use super::{
 use crate::backend::buffered::Buffered;
 use crate::error::VmError;
 use crate::hypercall::Wait;
-use crate::page_cache;
-use crate::shell::Shell;
+use crate::memory::page_cache;
 use crate::vcpu::state::VcpuState;
+use crate::vm::shell::Shell;
 use crate::vm::{Instance, Stop, Waiting};
 
 /// Longest rehearsal.

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
 use super::working_set::{PAGE, Runs};
-use crate::mapping::Mapping;
+use crate::memory::mapping::Mapping;
 
 /// `PAGEMAP_SCAN`: `_IOWR('f', 16, struct pm_scan_arg)` (linux/fs.h, since Linux 6.7).
 pub const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;

@@ -5,7 +5,7 @@ use kvm_bindings::{CpuId, kvm_regs, kvm_segment, kvm_sregs, kvm_xcr, kvm_xcrs};
 use kvm_ioctls::VcpuFd;
 use sprout_abi::layout::{BOOT_INFO_GPA, selector};
 
-use crate::cpuid;
+use crate::host::cpuid;
 
 // Control register bits (Intel SDM vol. 3, 2.5).
 const CR0_PE: u64 = 1 << 0;

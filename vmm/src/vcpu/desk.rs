@@ -16,7 +16,7 @@ use sprout_abi::hypercall::{event, wait_flags};
 
 use crate::backend::Backend;
 use crate::hypercall::{Interest, Wait};
-use crate::kick;
+use crate::vcpu::kick;
 use crate::vm::{Stop, VmError};
 
 /// Signals are passed to the guest whether it asked or not.

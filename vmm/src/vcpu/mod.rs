@@ -3,6 +3,7 @@
 
 pub mod boot;
 pub mod desk;
+pub mod kick;
 pub mod report;
 pub mod run;
 pub mod state;

@@ -7,8 +7,8 @@ use kvm_ioctls::VcpuFd;
 use sprout_abi::layout::{DIRECT_MAP_BASE, KERNEL_BASE};
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::boot::symbols::Symbols;
 use crate::memory::GuestMemory;
-use crate::symbols::Symbols;
 
 /// Most frames of a backtrace.
 const MAX_FRAMES: usize = 32;

@@ -10,13 +10,13 @@ use sprout_abi::layout::{DOORBELL_PORT, PREEMPT_VECTOR};
 
 use super::desk::{Desk, Look, Power, SIGNALS};
 use crate::backend::Ready;
+use crate::boot::kernel::Kernel;
+use crate::boot::symbols::Symbols;
 use crate::clock::GuestClock;
 use crate::hypercall::{self, Outcome, Request, Wait};
-use crate::kernel::Kernel;
-use crate::kick::KickTimer;
 use crate::memory::GuestMemory;
-use crate::symbols::Symbols;
 use crate::vcpu;
+use crate::vcpu::kick::KickTimer;
 use crate::vm::{Stop, VmError};
 
 /// What the threads of one guest read.

@@ -21,16 +21,17 @@ use std::sync::atomic::AtomicU8;
 use kvm_ioctls::Kvm;
 
 use crate::backend::Backend;
+use crate::boot::kernel::Kernel;
 use crate::clock::GuestClock;
 pub use crate::error::VmError;
+use crate::host::isolation::PrivilegeMode;
 use crate::hypercall::Wait;
-use crate::isolation::PrivilegeMode;
-use crate::kernel::Kernel;
 use crate::memory::GuestMemory;
-use crate::shell::Shell;
 use crate::vcpu::desk::{Desk, Power};
 use crate::vcpu::run::{self, Guest};
+use crate::vm::shell::Shell;
 
+pub mod shell;
 mod waiting;
 
 pub use waiting::{Instance, Waiting};
@@ -134,7 +135,7 @@ impl Vm {
     pub fn counters(&self) -> Vec<(String, u64)> {
         let mut sums: Vec<(String, u64)> = Vec::new();
         for vcpu in self.shell.vcpus() {
-            for (name, value) in crate::stats::vcpu_counters(vcpu).unwrap_or_default() {
+            for (name, value) in crate::host::stats::vcpu_counters(vcpu).unwrap_or_default() {
                 match sums.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, sum)) => *sum += value,
                     None => sums.push((name, value)),

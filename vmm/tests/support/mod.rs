@@ -11,11 +11,11 @@ use sprout_abi::layout::{
     DIRECT_MAP_BASE, DOORBELL_PORT, HYPERCALL_PAGE_GPA, KERNEL_BASE, KERNEL_GPA,
 };
 use sprout_vmm::backend::buffered::Buffered;
+use sprout_vmm::boot::kernel::Kernel;
 use sprout_vmm::boot::{BootConfig, Program};
-use sprout_vmm::kernel::Kernel;
 use sprout_vmm::memory::MIN_RAM;
-use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::write::Description;
+use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Stop, Vm};
 
 /// Machine code under construction. The hypercall page is reached through the direct map.

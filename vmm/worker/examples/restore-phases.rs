@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use sprout_abi::boot::boot_flags;
 use sprout_vmm::backend::buffered::Buffered;
-use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::Snapshot;
 use sprout_vmm::snapshot::restore::prepare;
 use sprout_vmm::vm::Stop;
+use sprout_vmm::vm::shell::Shell;
 use sprout_worker::first_request;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

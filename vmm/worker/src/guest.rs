@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use sprout_abi::boot::boot_flags;
 use sprout_protocol::{FromWorker, Instances, Seed};
 use sprout_vmm::backend::buffered::Buffered;
-use sprout_vmm::shell::Shell;
 use sprout_vmm::snapshot::rewind::{GiveUp, Rewinder};
 use sprout_vmm::snapshot::{Snapshot, SnapshotError};
+use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Stop, Vm, VmError, Waiting};
 
 use crate::{first_request, isolation, microseconds};

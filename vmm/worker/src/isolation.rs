@@ -1,7 +1,7 @@
 //! Whether a guest has the walls an operator asks for.
 
 use sprout_protocol::Required;
-use sprout_vmm::isolation::PrivilegeMode;
+use sprout_vmm::host::isolation::PrivilegeMode;
 
 /// Whether `mode` is as much as is required; the error says what it is and what to do.
 pub fn suffices(mode: PrivilegeMode, required: Required) -> Result<(), String> {

@@ -20,8 +20,8 @@ use sprout_agent::Restored;
 use sprout_protocol::{
     self as protocol, Assign, Done, FromWorker, Outcome, ProtocolError, Timings, ToWorker, nursery,
 };
-use sprout_vmm::kernel::Kernel;
-use sprout_vmm::shell::Shell;
+use sprout_vmm::boot::kernel::Kernel;
+use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Instance, Stop, Vm, VmError, Waiting};
 
 use self::channel::Channel;

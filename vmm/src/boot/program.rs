@@ -189,7 +189,7 @@ fn check(head: &[u8], length: u64) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::tests::elf_with;
+    use crate::boot::kernel::tests::elf_with;
     use std::io::Write;
 
     fn problem(content: &[u8]) -> String {

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use sprout_abi::layout::HUGE_PAGE_SIZE;
 
-use crate::mapping::Mapping;
+use crate::memory::mapping::Mapping;
 pub use share::Share;
 
 /// How long [`keep`] lets a file be that it could not put into large folios, as when others have it

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use sprout_abi::layout::{HUGE_PAGE_SIZE, PAGE_SIZE};
 
-use crate::mapping::Mapping;
+use crate::memory::mapping::Mapping;
 
 /// So much is mapped at a time, which a process shows as its own memory.
 pub(super) const WINDOW: u64 = 8 * HUGE_PAGE_SIZE;

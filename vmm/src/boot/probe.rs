@@ -8,13 +8,13 @@ use sprout_abi::boot::boot_flags;
 use sprout_abi::layout::HUGE_PAGE_SIZE;
 
 use crate::backend::buffered::Buffered;
+use crate::boot::kernel::Kernel;
 use crate::boot::{BootConfig, Program};
 use crate::error::VmError;
-use crate::isolation::PrivilegeMode;
-use crate::kernel::Kernel;
+use crate::host::isolation::PrivilegeMode;
 use crate::memory::MIN_RAM;
-use crate::shell::Shell;
 use crate::vm::Stop;
+use crate::vm::shell::Shell;
 
 /// Memory of the probe: more than the least, since a debug build of the sentry is larger.
 const MEMORY: u64 = MIN_RAM + 8 * HUGE_PAGE_SIZE;
@@ -109,7 +109,7 @@ mod tests {
         file.write_all(&program()).unwrap();
         let path = file.into_temp_path();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        crate::program::open(&path).unwrap();
+        crate::boot::program::open(&path).unwrap();
         assert!(
             std::process::Command::new(&*path)
                 .status()

@@ -1,6 +1,10 @@
 //! Guest-physical memory as the VMM sees it: RAM (read and written through `vm-memory`, so every
 //! access is checked against its bounds) and the read-only image slots.
 
+mod ahead;
+pub(crate) mod mapping;
+pub mod page_cache;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,8 +22,8 @@ use vm_memory::{
     VolatileSlice,
 };
 
-use crate::ahead::Ahead;
-use crate::mapping::Mapping;
+use crate::memory::ahead::Ahead;
+use crate::memory::mapping::Mapping;
 
 /// Least RAM of a guest: the sentry, its tables, and something to run in.
 pub const MIN_RAM: u64 = 16 << 20;

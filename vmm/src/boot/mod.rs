@@ -1,5 +1,11 @@
 //! First boot: the sentry, its page tables, and what it is told, written into fresh RAM.
 
+pub mod kernel;
+pub(crate) mod paging;
+pub mod probe;
+pub mod program;
+pub(crate) mod symbols;
+
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -8,14 +14,14 @@ use sprout_abi::boot::{BOOT_MAGIC, BlobRange, BootInfo, ImageSlot, MAX_IMAGES, b
 use sprout_abi::layout::{BOOT_BLOB_GPA, BOOT_BLOB_MAX, BOOT_INFO_GPA, PAGE_SIZE, PAGE_TABLES_GPA};
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::boot::kernel::Kernel;
+use crate::boot::paging::PageTables;
 use crate::clock::GuestClock;
 use crate::error::{BootError, VmError};
-use crate::kernel::Kernel;
 use crate::memory::{GuestMemory, Image, Wire};
-use crate::paging::PageTables;
-use crate::shell::Shell;
 use crate::vcpu;
 use crate::vm::Vm;
+use crate::vm::shell::Shell;
 
 /// A read-only image and where the guest sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,8 +256,8 @@ impl Loader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot::kernel::tests::elf_with;
     use crate::clock::Tsc;
-    use crate::kernel::tests::elf_with;
     use crate::memory::MIN_RAM;
     use sprout_abi::layout::KERNEL_GPA;
     use std::io::Write;

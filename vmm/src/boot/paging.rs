@@ -16,7 +16,7 @@ use sprout_abi::layout::{
 
 use std::ops::Range;
 
-use crate::kernel::{Kernel, Segment};
+use crate::boot::kernel::{Kernel, Segment};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -149,7 +149,7 @@ fn slot(address: u64, level: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::tests::elf_with;
+    use crate::boot::kernel::tests::elf_with;
     use sprout_abi::layout::{IMAGE_STRIDE, MAX_RAM, image_base};
 
     /// Walks the tables as the processor does: the physical address and the combined rights

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use object::{Object, ObjectSymbol};
 use sprout_abi::layout::KERNEL_BASE;
 
-use crate::kernel::Kernel;
+use crate::boot::kernel::Kernel;
 
 /// Turns addresses into `function (file:line)`.
 pub struct Symbols<'a> {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_kernel_without_names_gives_bare_addresses() {
-        let kernel = Kernel::parse(crate::kernel::tests::elf_with(&[0x90])).unwrap();
+        let kernel = Kernel::parse(crate::boot::kernel::tests::elf_with(&[0x90])).unwrap();
         let entry = kernel.entry();
         assert_eq!(
             Symbols::of(&kernel).describe(entry),

@@ -10,7 +10,7 @@ use std::thread;
 
 use sprout_abi::layout::HUGE_PAGE_SIZE;
 
-use crate::mapping::Mapping;
+use crate::memory::mapping::Mapping;
 
 /// A part of the mapping: offset and length, whole large pages.
 type Part = (usize, usize);

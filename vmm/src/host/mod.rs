@@ -1,4 +1,9 @@
-//! What the host offers: `/dev/kvm` with the capabilities we need, or why not and what to do.
+//! What the host offers: here `/dev/kvm` with the capabilities we need, or why not and what to do;
+//! beside it the processor, the privilege modes, KVM's counters.
+
+pub mod cpuid;
+pub mod isolation;
+pub mod stats;
 
 use std::io;
 use std::os::fd::FromRawFd;

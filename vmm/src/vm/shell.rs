@@ -7,10 +7,10 @@ use kvm_bindings::{CpuId, KVM_MEM_READONLY, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 use crate::clock::Tsc;
-use crate::cpuid::{self, Features};
 use crate::error::VmError;
 use crate::host;
-use crate::isolation::PrivilegeMode;
+use crate::host::cpuid::{self, Features};
+use crate::host::isolation::PrivilegeMode;
 use crate::memory::GuestMemory;
 use crate::vcpu;
 use sprout_abi::layout::MAX_VCPUS;
