@@ -3,9 +3,9 @@
 //! A fixed number of *seats* each keep one worker ready. A seat whose worker got a job lets it go
 //! and starts the next, as long as the number of living workers allows. The new worker prepares the
 //! function of that job, so that the ready ones follow the mix of requests; which worker gets which
-//! job is the [`desk`]'s affair.
+//! job is the [`lobby`]'s affair.
 
-mod desk;
+mod lobby;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::desk::{Desk, Offer};
+use self::lobby::{Lobby, Offer};
 use crate::config::Config;
 use crate::job::{Failure, Job};
 use crate::metrics::Metrics;
@@ -38,7 +38,7 @@ struct Shared {
     config: Config,
     spawner: Spawner,
     metrics: Arc<Metrics>,
-    desk: Mutex<Desk>,
+    lobby: Mutex<Lobby>,
     alive: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -50,7 +50,7 @@ impl Pool {
         let spawner = Spawner::start(config.worker_command.clone())?;
         let shared = Arc::new(Shared {
             alive: Arc::new(Semaphore::new(config.max_workers)),
-            desk: Mutex::new(Desk::new(config.queue)),
+            lobby: Mutex::new(Lobby::new(config.queue)),
             config,
             spawner,
             metrics,
@@ -65,7 +65,7 @@ impl Pool {
 
     /// Gives a job to a ready worker or has it wait for one; refuses it when too many wait.
     pub fn submit(&self, job: Job) -> Result<(), Failure> {
-        self.shared.desk().submit(job)
+        self.shared.lobby().submit(job)
     }
 
     /// Ends every worker and waits until they are reaped.
@@ -77,8 +77,8 @@ impl Pool {
 }
 
 impl Shared {
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lobby(&self) -> MutexGuard<'_, Lobby> {
+        self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps one worker ready until the pool stops.
@@ -142,7 +142,7 @@ impl Shared {
         permit: OwnedSemaphorePermit,
     ) -> Option<Seed> {
         let waiting = self.metrics.worker("ready");
-        let offer = self.desk().wait(prepared);
+        let offer = self.lobby().wait(prepared);
         let job = self.await_job(&mut worker, offer, Duration::MAX).await;
         drop(waiting);
         let Some(job) = job else {
@@ -156,7 +156,7 @@ impl Shared {
             let unserved = shared.serve(worker, job).await;
             drop(permit);
             if let Some(job) = unserved {
-                shared.desk().hand_back(job);
+                shared.lobby().hand_back(job);
             }
         });
         Some(seed)
@@ -190,7 +190,7 @@ impl Shared {
         if job.is_none()
             && let Ok(job) = handed.try_recv()
         {
-            self.desk().hand_back(job);
+            self.lobby().hand_back(job);
         }
         job
     }
@@ -215,7 +215,7 @@ impl Shared {
                 break;
             }
             let _waiting = self.metrics.worker("rewound");
-            let offer = self.desk().wait_again(seed.clone());
+            let offer = self.lobby().wait_again(seed.clone());
             let idle = self.config.rewound_idle;
             match self.await_job(&mut worker, offer, idle).await {
                 Some(next) => job = next,

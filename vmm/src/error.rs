@@ -10,7 +10,6 @@ use crate::boot::kernel::KernelError;
 use crate::boot::paging::TablesFull;
 use crate::host::HostError;
 use crate::memory::MemoryError;
-use crate::vcpu::state::StateError;
 
 /// Why a VM could not be made or run.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +26,6 @@ pub enum VmError {
     /// The guest could not be loaded.
     #[error(transparent)]
     Boot(#[from] BootError),
-    /// vCPU state could not be read or set.
-    #[error(transparent)]
-    State(#[from] StateError),
     /// A snapshot could not be written or restored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

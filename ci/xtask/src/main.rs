@@ -16,7 +16,7 @@ const BARE: &str = "x86_64-unknown-none";
 const HELP: &str = "\
 cargo xtask COMMAND
   check [CARGO-OPTION...]  compile all of it without running: the host's, and the sentry's for its own target
-  lint                     what CI looks at before it runs anything: format, hygiene, Clippy for both targets
+  lint                     what CI looks at before it runs anything: format, hygiene, Clippy for both targets, crates
   unit [PACKAGE...]        unit tests of these packages, or of all (the VMM's and the worker's need /dev/kvm)
   sentry [checked]         the sentry alone; its file is printed. checked: with debug assertions
   case NAME...             test programs natively and in this sentry, by name or by part of one
@@ -106,9 +106,15 @@ fn check(options: &[&str]) -> Outcome {
 }
 
 fn lint() -> Outcome {
-    ["10-format", "11-hygiene", "20-lint", "21-lint-sentry"]
-        .iter()
-        .try_for_each(|step| run(&format!("ci/steps/{step}"), &[]))
+    [
+        "10-format",
+        "11-hygiene",
+        "20-lint",
+        "21-lint-sentry",
+        "22-crates",
+    ]
+    .iter()
+    .try_for_each(|step| run(&format!("ci/steps/{step}"), &[]))
 }
 
 fn unit(packages: &[&str]) -> Outcome {

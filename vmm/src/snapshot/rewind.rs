@@ -301,7 +301,7 @@ impl Rewinder {
         for ((vcpu, (state, _)), before) in vm.shell.vcpus_mut().zip(&saved.vcpus).zip(&self.vcpus)
         {
             rewind_msrs(vcpu, &before.msrs)?;
-            state.rewind(vcpu).map_err(VmError::from)?;
+            state.rewind(vcpu)?;
         }
         vm.generation = self.snapshot.manifest().generation;
         vm.clock = GuestClock::starting_at(vm.shell.tsc, saved.monotonic_ns);

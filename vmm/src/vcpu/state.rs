@@ -5,6 +5,8 @@ use kvm_bindings::{
 };
 use kvm_ioctls::VcpuFd;
 use serde::{Deserialize, Serialize};
+
+use crate::error::VmError;
 use sprout_abi::layout::{PAGE_SIZE, PAGE_TABLES_GPA};
 
 /// Model-specific registers a snapshot keeps (Intel SDM vol. 4; AMD APM vol. 2, appendix A). EFER
@@ -35,37 +37,27 @@ pub struct VcpuState {
     debugregs: kvm_debugregs,
 }
 
-/// Saving or setting state failed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action}: {cause}")]
-pub struct StateError {
-    action: &'static str,
-    cause: kvm_ioctls::Error,
-}
-
-fn failed(action: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> StateError {
-    move |cause| StateError { action, cause }
-}
-
 impl VcpuState {
     /// Reads the state; the vCPU must have no exit pending.
-    pub fn save(vcpu: &VcpuFd) -> Result<Self, StateError> {
+    pub fn save(vcpu: &VcpuFd) -> Result<Self, VmError> {
         Ok(Self {
-            regs: vcpu.get_regs().map_err(failed("read the registers"))?,
+            regs: vcpu
+                .get_regs()
+                .map_err(VmError::kvm("read the registers"))?,
             sregs: vcpu
                 .get_sregs()
-                .map_err(failed("read the special registers"))?,
+                .map_err(VmError::kvm("read the special registers"))?,
             xsave: vcpu
                 .get_xsave()
-                .map_err(failed("read the extended state"))?,
-            xcrs: vcpu.get_xcrs().map_err(failed("read XCR0"))?,
+                .map_err(VmError::kvm("read the extended state"))?,
+            xcrs: vcpu.get_xcrs().map_err(VmError::kvm("read XCR0"))?,
             msrs: save_msrs(vcpu)?,
             events: vcpu
                 .get_vcpu_events()
-                .map_err(failed("read pending events"))?,
+                .map_err(VmError::kvm("read pending events"))?,
             debugregs: vcpu
                 .get_debug_regs()
-                .map_err(failed("read the debug registers"))?,
+                .map_err(VmError::kvm("read the debug registers"))?,
         })
     }
 
@@ -76,7 +68,7 @@ impl VcpuState {
 
     /// Like [`Self::restore`] for a vCPU that has run, and has no exit pending: what it still knows
     /// of translations goes, and nothing is left of what was about to happen to it.
-    pub fn rewind(&self, vcpu: &mut VcpuFd) -> Result<(), StateError> {
+    pub fn rewind(&self, vcpu: &mut VcpuFd) -> Result<(), VmError> {
         let run = vcpu.get_kvm_run();
         run.request_interrupt_window = 0;
         run.immediate_exit = 0;
@@ -87,17 +79,18 @@ impl VcpuState {
             _ => PAGE_TABLES_GPA,
         };
         vcpu.set_sregs(&elsewhere)
-            .map_err(failed("set the special registers"))?;
+            .map_err(VmError::kvm("set the special registers"))?;
         self.restore(vcpu)
     }
 
     /// Sets the state of a vCPU that has its CPUID.
-    pub fn restore(&self, vcpu: &VcpuFd) -> Result<(), StateError> {
+    pub fn restore(&self, vcpu: &VcpuFd) -> Result<(), VmError> {
         vcpu.set_sregs(&self.sregs)
-            .map_err(failed("set the special registers"))?;
-        vcpu.set_xcrs(&self.xcrs).map_err(failed("set XCR0"))?;
+            .map_err(VmError::kvm("set the special registers"))?;
+        vcpu.set_xcrs(&self.xcrs)
+            .map_err(VmError::kvm("set XCR0"))?;
         // SAFETY: the structure has the 4 KiB that KVM reads without AMX, which is never enabled.
-        unsafe { vcpu.set_xsave(&self.xsave) }.map_err(failed("set the extended state"))?;
+        unsafe { vcpu.set_xsave(&self.xsave) }.map_err(VmError::kvm("set the extended state"))?;
         let entries: Vec<_> = self
             .msrs
             .iter()
@@ -108,26 +101,32 @@ impl VcpuState {
             })
             .collect();
         let msrs = Msrs::from_entries(&entries)
-            .map_err(|_| failed("hold the MSRs")(kvm_ioctls::Error::new(libc::ENOMEM)))?;
-        let set = vcpu.set_msrs(&msrs).map_err(failed("set the MSRs"))?;
+            .map_err(|_| VmError::kvm("hold the MSRs")(kvm_ioctls::Error::new(libc::ENOMEM)))?;
+        let set = vcpu.set_msrs(&msrs).map_err(VmError::kvm("set the MSRs"))?;
         if set != entries.len() {
-            return Err(failed("set all MSRs")(kvm_ioctls::Error::new(libc::EINVAL)));
+            return Err(VmError::kvm("set all MSRs")(kvm_ioctls::Error::new(
+                libc::EINVAL,
+            )));
         }
         vcpu.set_debug_regs(&self.debugregs)
-            .map_err(failed("set the debug registers"))?;
+            .map_err(VmError::kvm("set the debug registers"))?;
         vcpu.set_vcpu_events(&self.events)
-            .map_err(failed("set pending events"))?;
+            .map_err(VmError::kvm("set pending events"))?;
         vcpu.set_regs(&self.regs)
-            .map_err(failed("set the registers"))
+            .map_err(VmError::kvm("set the registers"))
     }
 }
 
 /// The kept MSRs that this KVM has; one call each, because a call stops at the first it lacks.
-fn save_msrs(vcpu: &VcpuFd) -> Result<Vec<(u32, u64)>, StateError> {
+fn save_msrs(vcpu: &VcpuFd) -> Result<Vec<(u32, u64)>, VmError> {
     let mut kept = Vec::new();
     for index in KEPT_MSRS {
-        let mut one = super::one_msr(index, 0).map_err(failed("hold an MSR"))?;
-        if vcpu.get_msrs(&mut one).map_err(failed("read an MSR"))? == 1 {
+        let mut one = super::one_msr(index, 0).map_err(VmError::kvm("hold an MSR"))?;
+        if vcpu
+            .get_msrs(&mut one)
+            .map_err(VmError::kvm("read an MSR"))?
+            == 1
+        {
             kept.extend(one.as_slice().iter().map(|entry| (entry.index, entry.data)));
         }
     }

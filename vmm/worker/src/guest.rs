@@ -17,7 +17,7 @@ use crate::{first_request, isolation, microseconds};
 const REHEARSAL_TIME: Duration = Duration::from_secs(2);
 
 /// What this process is so far.
-pub(crate) enum Guest {
+pub(crate) enum Held {
     Shell(Shell),
     Prepared(Box<Prepared>),
 }
@@ -39,7 +39,7 @@ pub(crate) struct Origin {
     rewinder: Option<Rewinder>,
 }
 
-impl Guest {
+impl Held {
     /// The guest of `seed`, prepared now unless it was before.
     pub fn become_guest(self, seed: Seed) -> Result<Box<Prepared>, WorkerError> {
         let start = Instant::now();

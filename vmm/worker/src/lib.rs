@@ -25,7 +25,7 @@ use sprout_vmm::vm::shell::Shell;
 use sprout_vmm::vm::{Instance, Stop, Vm, VmError, Waiting};
 
 use self::channel::Channel;
-use self::guest::{Guest, Next, Prepared};
+use self::guest::{Held, Next, Prepared};
 
 /// Is the [`nursery`], and each of the workers it forks.
 pub fn serve_inherited() -> Result<(), ProtocolError> {
@@ -58,11 +58,11 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
         return protocol::send(socket, &failed(&error));
     }
     protocol::send(socket, &FromWorker::Ready)?;
-    let mut state = Guest::Shell(shell);
+    let mut state = Held::Shell(shell);
     loop {
         match protocol::receive(socket) {
             Ok(ToWorker::Prepare(seed)) => match state.rehearsed(seed) {
-                Ok(prepared) => state = Guest::Prepared(prepared),
+                Ok(prepared) => state = Held::Prepared(prepared),
                 Err(error) => return protocol::send(socket, &failed(&error)),
             },
             Ok(ToWorker::Assign(assign)) => {
@@ -93,7 +93,7 @@ pub fn serve(socket: &UnixStream, jail: Jail) -> Result<(), ProtocolError> {
                     Next::Retired(message) => return protocol::send(socket, &message),
                     Next::Prepared(prepared, message) => {
                         protocol::send(socket, &message)?;
-                        state = Guest::Prepared(prepared);
+                        state = Held::Prepared(prepared);
                     }
                 }
             }

@@ -10,7 +10,7 @@ use crate::job::{Failure, Job};
 
 /// At most one of the two lists has living entries.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Lobby {
     workers: Vec<Waiting>,
     jobs: VecDeque<Box<Job>>,
     limit: usize,
@@ -34,8 +34,8 @@ pub(super) enum Offer {
     Later(oneshot::Receiver<Box<Job>>),
 }
 
-impl Desk {
-    /// A desk at which at most `limit` jobs wait.
+impl Lobby {
+    /// A lobby in which at most `limit` jobs wait.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             workers: Vec::new(),
@@ -177,78 +177,78 @@ mod tests {
 
     #[test]
     fn a_job_goes_to_the_worker_that_prepared_its_function() {
-        let mut desk = Desk::new(1);
-        let mut other = later(desk.wait(Some(seed("b"))));
-        let mut plain = later(desk.wait(None));
-        let mut same = later(desk.wait(Some(seed("a"))));
+        let mut lobby = Lobby::new(1);
+        let mut other = later(lobby.wait(Some(seed("b"))));
+        let mut plain = later(lobby.wait(None));
+        let mut same = later(lobby.wait(Some(seed("a"))));
         let (jobs, _replies): (Vec<_>, Vec<_>) = (0..3).map(|_| job("a")).unzip();
         for (job, worker) in jobs.into_iter().zip([&mut same, &mut plain, &mut other]) {
-            desk.submit(job).unwrap();
+            lobby.submit(job).unwrap();
             assert!(worker.try_recv().is_ok());
         }
     }
 
     #[test]
     fn jobs_wait_in_order_up_to_the_limit_and_those_given_up_do_not_count() {
-        let mut desk = Desk::new(2);
+        let mut lobby = Lobby::new(2);
         let (first, replies) = job("a");
-        desk.submit(first).unwrap();
+        lobby.submit(first).unwrap();
         let (second, _kept) = job("b");
-        desk.submit(second).unwrap();
+        lobby.submit(second).unwrap();
         let (third, _kept3) = job("c");
-        assert!(matches!(desk.submit(third), Err(Failure::Overloaded)));
+        assert!(matches!(lobby.submit(third), Err(Failure::Overloaded)));
         drop(replies);
         let (fourth, _kept4) = job("d");
-        desk.submit(fourth).unwrap();
+        lobby.submit(fourth).unwrap();
         for expected in ["b", "d"] {
-            assert!(matches!(desk.wait(None), Offer::Job(job) if job.function == expected));
+            assert!(matches!(lobby.wait(None), Offer::Job(job) if job.function == expected));
         }
     }
 
     #[test]
     fn a_rewound_worker_serves_its_own_function_only_and_before_others() {
-        let mut desk = Desk::new(2);
-        let mut fresh = later(desk.wait(Some(seed("a"))));
-        let mut older = later(desk.wait_again(seed("a")));
-        let mut latest = later(desk.wait_again(seed("a")));
-        let mut other = later(desk.wait_again(seed("b")));
+        let mut lobby = Lobby::new(2);
+        let mut fresh = later(lobby.wait(Some(seed("a"))));
+        let mut older = later(lobby.wait_again(seed("a")));
+        let mut latest = later(lobby.wait_again(seed("a")));
+        let mut other = later(lobby.wait_again(seed("b")));
         let (jobs, _replies): (Vec<_>, Vec<_>) = (0..3).map(|_| job("a")).unzip();
         for (job, worker) in jobs.into_iter().zip([&mut latest, &mut older, &mut fresh]) {
-            desk.submit(job).unwrap();
+            lobby.submit(job).unwrap();
             assert!(worker.try_recv().is_ok());
         }
         // None is left for it; the one of another function makes room.
         let (waiting, _reply) = job("a");
-        desk.submit(waiting).unwrap();
+        lobby.submit(waiting).unwrap();
         assert!(matches!(
             other.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         ));
-        later(desk.wait_again(seed("b")));
-        assert!(matches!(desk.wait_again(seed("a")), Offer::Job(job) if job.function == "a"));
+        later(lobby.wait_again(seed("b")));
+        assert!(matches!(lobby.wait_again(seed("a")), Offer::Job(job) if job.function == "a"));
     }
 
     #[test]
     fn a_job_is_not_lost_with_its_worker() {
-        let mut desk = Desk::new(1);
-        drop(desk.wait(None));
+        let mut lobby = Lobby::new(1);
+        drop(lobby.wait(None));
         let (job, _replies) = job("a");
-        desk.submit(job).unwrap();
-        let Offer::Job(job) = desk.wait(None) else {
+        lobby.submit(job).unwrap();
+        let Offer::Job(job) = lobby.wait(None) else {
             panic!("the job is gone")
         };
-        let mut worker = later(desk.wait(None));
-        desk.hand_back(job);
+        let mut worker = later(lobby.wait(None));
+        lobby.hand_back(job);
         assert!(worker.try_recv().is_ok());
     }
 
     #[test]
     fn a_job_that_waited_too_long_is_refused() {
-        let mut desk = Desk::new(1);
+        let mut lobby = Lobby::new(1);
         let (mut job, mut replies) = job("a");
         job.deadline = Instant::now();
-        desk.submit(job).unwrap();
-        later(desk.wait(None));
+        lobby.submit(job).unwrap();
+        later(lobby.wait(None));
         assert!(matches!(replies.try_recv(), Ok(Err(Failure::Overloaded))));
     }
 }
