@@ -1,15 +1,27 @@
 //! The sentry: a kernel that implements the Linux system-call ABI for one unmodified program in a
 //! micro-VM of its own.
 //!
-//! | module | what it is | may use |
-//! |---|---|---|
-//! | `arch` | boot, traps, context switch, page-table format, doorbell | `abi` |
-//! | `mm` | frames, heap, page tables, VMAs, access to user memory | `arch` |
-//! | `fs`, `ipc`, `net` | files of every kind: non-blocking state machines with a wait queue | `mm` |
-//! | `smp` | several vCPUs: the kernel lock, kicks, TLB shootdown | `arch`, `task` |
-//! | `tty` | terminals, sessions, job control | `mm`, `fs`, `task` |
-//! | `task` | tasks, scheduler, signals, futexes, exec | `mm`, `fs`, `arch` |
-//! | `syscalls` | the one table of system calls, and their handlers | all |
+//! Lowest first; each uses only what stands above it here. `ci/layers` reads this table and checks
+//! the sources by it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `errno` | error numbers |
+//! | `sync` | locks and their order |
+//! | `arch` | the processor: entry, context switch, page-table format, doorbell |
+//! | `platform` | the world outside the VM: the doorbell's requests as functions |
+//! | `smp` | several vCPUs: the kernel lock, kicks, TLB shootdown |
+//! | `time` | clocks and timers |
+//! | `random` | random numbers |
+//! | `wait` | wait queues |
+//! | `mm` | frames, heap, page tables, VMAs, access to user memory |
+//! | `io` | buffers of reads and writes |
+//! | `fs` | files, directories, mounts, descriptors; non-blocking state machines with a wait queue |
+//! | `ipc` | pipes, event descriptors, epoll |
+//! | `net` | sockets |
+//! | `task` | tasks, scheduler, signals, futexes, exec |
+//! | `tty` | terminals, sessions, job control |
+//! | `syscalls` | the one table of system calls, their handlers, what is traced and counted |
 //!
 //! Everything but `arch` also builds on the host, where its unit tests run.
 //!
