@@ -276,3 +276,48 @@ fn a_kick_ends_the_wait_of_an_idle_vcpu() {
     };
     assert_eq!(stop, exited);
 }
+
+/// Collects what is written to it.
+#[derive(Clone, Default)]
+struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut kept = self.0.lock().map_err(|_| std::io::ErrorKind::Other)?;
+        kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_kernel_that_only_has_a_serial_port_is_heard() {
+    let text = b"before the doorbell\n";
+    let mut code = Code::new();
+    // mov dx, 0x3fd; in al, dx; test al, 0x20; jz: once for each byte, as drivers wait for room.
+    for byte in text {
+        code.0.extend_from_slice(&[0x66, 0xba, 0xfd, 0x03]);
+        code.0.extend_from_slice(&[0xec, 0xa8, 0x20, 0x74, 0xfb]);
+        // mov dx, 0x3f8; mov al, byte; out dx, al
+        code.0
+            .extend_from_slice(&[0x66, 0xba, 0xf8, 0x03, 0xb0, *byte, 0xee]);
+    }
+    // ud2 without an IDT
+    code.0.extend_from_slice(&[0x0f, 0x0b]);
+    let kernel = code.kernel(b"");
+    let kept = Kept::default();
+    let mut vm = boot(&kernel);
+    vm.attach_serial(Box::new(kept.clone()));
+    let error = vm.run(Some(&kernel), &mut Buffered::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("triple fault"), "{error}");
+    assert_eq!(*kept.0.lock().unwrap(), text);
+
+    // Without one it is what any other port is.
+    let error = boot(&kernel).run(Some(&kernel), &mut Buffered::default());
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("input from port 0x3fd"), "{error}");
+}

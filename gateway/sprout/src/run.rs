@@ -37,8 +37,21 @@ pub struct Args {
     /// End the VM after this time (10s, 500ms, 2m), with status 124
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    /// With `serial`: give the guest a serial port (COM1), too, and print what its kernel writes there
+    /// to standard error
+    #[arg(long, value_enum, value_name = "CONSOLE", default_value_t = Console::Doorbell)]
+    console: Console,
     #[command(flatten)]
     guest: GuestArgs,
+}
+
+/// What a guest's kernel says something on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Console {
+    /// The sentry's doorbell
+    Doorbell,
+    /// That and a serial port
+    Serial,
 }
 
 /// Where the time went.
@@ -69,6 +82,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let create = shell.created_in();
     let start = Instant::now();
     let mut vm = shell.boot(&config)?;
+    if args.console == Console::Serial {
+        vm.attach_serial(Box::new(io::stderr()));
+    }
     let load = start.elapsed();
     let clock_before = vm.guest_time();
     let start = Instant::now();

@@ -17,7 +17,7 @@ use crate::hypercall::{self, Outcome, Request, Wait};
 use crate::memory::GuestMemory;
 use crate::vcpu;
 use crate::vcpu::kick::KickTimer;
-use crate::vm::{Stop, VmError};
+use crate::vm::{SerialPort, Stop, VmError};
 
 /// What the threads of one guest read.
 #[derive(Clone, Copy)]
@@ -32,6 +32,8 @@ pub struct Guest<'a, 'b> {
     pub kernel: Option<&'a Kernel>,
     /// The `build_id` of that sentry, where it is known.
     pub sentry: Option<&'a str>,
+    /// Its serial port, if it has one.
+    pub serial: Option<&'a SerialPort>,
     /// Where the threads meet.
     pub desk: &'a Desk<'b>,
 }
@@ -48,6 +50,8 @@ impl<'a> Guest<'a, '_> {
 /// One exit of the vCPU, without the borrow of its `kvm_run`.
 enum Exit {
     Doorbell(u64),
+    /// Done already.
+    Handled,
     Interrupted,
     WindowOpen,
     Unexpected(String),
@@ -147,6 +151,7 @@ impl Runner<'_, '_> {
                         return Ok(None);
                     }
                 }
+                Exit::Handled => {}
                 Exit::WindowOpen => self.preempt()?,
                 Exit::Unexpected(reason) => return Err(self.stopped(reason)),
             }
@@ -213,13 +218,24 @@ impl Runner<'_, '_> {
     }
 
     fn enter(&mut self) -> Result<Exit, VmError> {
+        let serial = self.guest.serial;
         let exit = match self.vcpu.run() {
             Ok(VcpuExit::IoOut(DOORBELL_PORT, data)) => match <[u8; 4]>::try_from(data) {
                 Ok(value) => Exit::Doorbell(u64::from(u32::from_le_bytes(value))),
                 Err(_) => Exit::Unexpected("a doorbell write that is not 32 bits wide".into()),
             },
-            Ok(VcpuExit::IoOut(port, _)) => Exit::Unexpected(format!("output to port {port:#x}")),
-            Ok(VcpuExit::IoIn(port, _)) => Exit::Unexpected(format!("input from port {port:#x}")),
+            Ok(VcpuExit::IoOut(port, data)) => {
+                if serial.is_some_and(|serial| serial.write(port, data)) {
+                    return Ok(Exit::Handled);
+                }
+                Exit::Unexpected(format!("output to port {port:#x}"))
+            }
+            Ok(VcpuExit::IoIn(port, data)) => {
+                if serial.is_some_and(|serial| serial.read(port, data)) {
+                    return Ok(Exit::Handled);
+                }
+                Exit::Unexpected(format!("input from port {port:#x}"))
+            }
             Ok(VcpuExit::MmioRead(gpa, _)) => {
                 Exit::Unexpected(format!("read of guest-physical {gpa:#x}, where nothing is"))
             }

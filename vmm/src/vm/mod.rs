@@ -15,6 +15,7 @@
 //! copies are made. Each step takes the VM and gives back what it has become, so that nothing is done
 //! to a guest in the wrong state. Waits end in one way ([`Wait::end`]).
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
@@ -31,9 +32,11 @@ use crate::vcpu::desk::{Desk, Power};
 use crate::vcpu::run::{self, Guest};
 use crate::vm::shell::Shell;
 
+mod serial;
 pub mod shell;
 mod waiting;
 
+pub(crate) use serial::SerialPort;
 pub use waiting::{Instance, Waiting};
 
 /// Why [`Vm::run`] returned.
@@ -84,6 +87,7 @@ pub struct Vm {
     pub(crate) strict: bool,
     /// Build id of the sentry in a restored guest.
     pub(crate) sentry: Option<String>,
+    serial: Option<SerialPort>,
 }
 
 impl Vm {
@@ -104,7 +108,13 @@ impl Vm {
             generation: 0,
             strict: false,
             sentry: None,
+            serial: None,
         }
+    }
+
+    /// Gives the guest a serial port (COM1) that writes to `out`.
+    pub fn attach_serial(&mut self, out: Box<dyn Write + Send>) {
+        self.serial = Some(SerialPort::new(out));
     }
 
     /// Guest memory.
@@ -177,6 +187,7 @@ impl Vm {
             cpuid: &self.shell.cpuid,
             kernel,
             sentry: self.sentry.as_deref(),
+            serial: self.serial.as_ref(),
             desk: &desk,
         };
         let (first, others) = (&mut self.shell.vcpu, &mut self.shell.others);
