@@ -339,7 +339,7 @@ impl Runner<'_, '_> {
             desk.leave(&mut state, self.cpu, events);
         }
         drop(state);
-        hypercall::complete(memory, wait.request, events.cast_signed())?;
+        wait.end(memory, events)?;
         self.arm()?;
         Ok(true)
     }
