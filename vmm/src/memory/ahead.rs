@@ -41,6 +41,10 @@ fn start(ram: Arc<Mapping>) -> Option<SyncSender<Part>> {
     if thread::available_parallelism().is_ok_and(|count| count.get() == 1) {
         return None;
     }
+    spawn(ram)
+}
+
+fn spawn(ram: Arc<Mapping>) -> Option<SyncSender<Part>> {
     let (sender, receiver) = queue();
     let work = move || work(&ram, &receiver);
     let thread = thread::Builder::new().name("ahead".into()).spawn(work);
@@ -75,11 +79,11 @@ mod tests {
     #[test]
     fn parts_are_touched_by_a_thread_that_ends_with_the_guest() {
         let ram = Arc::new(Mapping::anonymous(8 * BLOCK).unwrap());
-        let ahead = Ahead::default();
-        if !ahead.populate(&ram, (2 * BLOCK, 3 * BLOCK)) {
-            // A host with one processor.
-            return;
-        }
+        // Whatever processors this host has.
+        let ahead = Ahead {
+            parts: OnceLock::from(spawn(ram.clone())),
+        };
+        assert!(ahead.populate(&ram, (2 * BLOCK, 3 * BLOCK)));
         let deadline = Instant::now() + Duration::from_secs(20);
         let wait_for = |done: &dyn Fn() -> bool| {
             while !done() {
@@ -95,6 +99,7 @@ mod tests {
         drop(ahead);
         wait_for(&|| Arc::strong_count(&ram) == 1);
     }
+
     #[test]
     fn what_waits_is_bounded_whatever_the_guest_asks_for() {
         let ram = Arc::new(Mapping::anonymous(2 * BLOCK).unwrap());
