@@ -130,6 +130,8 @@ impl AddressSpace {
         {
             return Err(Errno::EINVAL);
         }
+        // What wraps around is nothing when it is rounded up.
+        let len = len.wrapping_add(PAGE_SIZE - 1) & !(PAGE_SIZE - 1);
         let (start, end) = user_range(addr, len, Errno::ENOMEM)?;
         let space = self.lock();
         let locked = |vma: &Vma| vma.flags.contains(VmaFlags::LOCKED);

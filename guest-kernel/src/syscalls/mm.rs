@@ -17,8 +17,8 @@ const PROT_GROWSDOWN: u32 = 0x0100_0000;
 /// `PROT_GROWSUP`: no area does on x86 and arm64.
 const PROT_GROWSUP: u32 = 0x0200_0000;
 
-/// `MAP_SHARED`, `MAP_PRIVATE` and both (MAP_SHARED_VALIDATE).
-const SHARED_OR_PRIVATE: u32 = 3;
+/// `MAP_TYPE`: of these bits three values are kinds, 1 to 3 (MAP_SHARED_VALIDATE).
+const MAP_TYPE: u32 = 0xf;
 
 /// mmap(2).
 pub fn mmap(
@@ -33,6 +33,7 @@ pub fn mmap(
     if !offset.is_multiple_of(PAGE_SIZE) {
         return Err(Errno::EINVAL);
     }
+    let is_kind = (1..=3).contains(&(flags.0 & MAP_TYPE));
     let flags = MapFlags::from_bits_retain(flags.0);
     let file = if flags.contains(MapFlags::ANONYMOUS) {
         None
@@ -49,10 +50,13 @@ pub fn mmap(
         if length > sprout_abi::layout::USER_END {
             return Err(Errno::ENOMEM);
         }
-        if flags.bits() & SHARED_OR_PRIVATE == 0 {
+        if !is_kind {
             return Err(Errno::EINVAL);
         }
         let (readable, writable) = (access.readable(), access.writable());
+        if !readable {
+            return Err(Errno::EACCES);
+        }
         Some(MapFile {
             file: open.file().mapping()?,
             offset,
@@ -60,6 +64,9 @@ pub fn mmap(
             writable,
         })
     };
+    if !is_kind {
+        return Err(Errno::EINVAL);
+    }
     let prot = as_personality_has_it(ctx, Prot::from_bits_truncate(prot.0));
     ctx.space().mmap(&MapRequest {
         addr: addr.0,

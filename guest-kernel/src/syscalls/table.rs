@@ -308,7 +308,7 @@ syscalls! {
     [162 81] sync() => io::sync, Full;
     [164 170] settimeofday(value: UserPtr<TimeVal>, zone: UserPtr<[i32; 2]>) => time::settimeofday, Full;
     [165 40] mount() => task::not_permitted, Refused("EPERM: the file system is fixed at start");
-    [166 39] umount2() => task::not_permitted, Refused("EPERM: the file system is fixed at start");
+    [166 39] umount2(path: UserCStr, flags: Flags) => fs::umount2, Refused("EPERM: the file system is fixed at start");
     [169 142] reboot() => misc::reboot, Refused("EPERM: the VM ends with its program");
     [170 161] sethostname(name: UserAddr, len: i32) => misc::sethostname, Full;
     [171 162] setdomainname(name: UserAddr, len: i32) => misc::setdomainname, Full;

@@ -630,9 +630,10 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
         }
     }
     restart_or_interrupt(frame, true, false);
-    if let Some(saved) = task.signals.lock().saved_mask.take() {
+    let mut own = task.signals.lock();
+    if let Some(saved) = own.saved_mask.take() {
         // No handler ran: the temporary mask ends here.
-        task.signals.lock().mask = saved;
+        own.mask = saved;
     }
 }
 

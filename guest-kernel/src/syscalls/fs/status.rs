@@ -35,7 +35,7 @@ pub fn newfstatat(
 ) -> Result<u64> {
     only(
         flags.0,
-        at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH,
+        at::SYMLINK_NOFOLLOW | at::NO_AUTOMOUNT | at::EMPTY_PATH | at::STATX_SYNC_TYPE,
     )?;
     let target = Target::find(ctx, dirfd, path, flags.0, follow_unless(flags.0))?;
     ctx.write_bytes(out.0, &target.metadata()?.to_stat())?;
@@ -70,6 +70,24 @@ pub fn statx(
 pub fn statfs(ctx: &Ctx, path: UserCStr, out: UserAddr) -> Result<u64> {
     let target = Target::find(ctx, DirFd::CWD, path, 0, Follow::Always)?;
     write_statfs(ctx, &target, out)
+}
+
+/// `umount2(2)`: what is wrong with the call comes before that nobody may.
+pub fn umount2(ctx: &Ctx, path: UserCStr, flags: Flags) -> Result<u64> {
+    const MNT_FORCE: u32 = 1;
+    const MNT_DETACH: u32 = 2;
+    const MNT_EXPIRE: u32 = 4;
+    const UMOUNT_NOFOLLOW: u32 = 8;
+    only(
+        flags.0,
+        MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW,
+    )?;
+    let follow = match flags.0 & UMOUNT_NOFOLLOW {
+        0 => Follow::Always,
+        _ => Follow::IfSlash,
+    };
+    Target::find(ctx, DirFd::CWD, path, 0, follow)?;
+    Err(Errno::EPERM)
 }
 
 /// `fstatfs(2)`.

@@ -144,6 +144,9 @@ pub fn sendfile(
     if is_pipe(&input) || !is_pipe(&output) && !seekable {
         return Err(Errno::EINVAL);
     }
+    if i64::try_from(count).is_err() {
+        return Err(Errno::EINVAL);
+    }
     let count = (count as u64).min(MAX_TRANSFER);
     let done = if is_pipe(&output) {
         let waits = Waits {

@@ -58,13 +58,13 @@ pub fn fadvise64(ctx: &Ctx, fd: Fd, _: i64, len: i64, advice: i32) -> Result<u64
 }
 
 /// `readahead(2)`.
-pub fn readahead(ctx: &Ctx, fd: Fd, _: i64, _: usize) -> Result<u64> {
+pub fn readahead(ctx: &Ctx, fd: Fd, _: i64, count: usize) -> Result<u64> {
     let file = usable_file(ctx, fd)?;
     if !file.flags().readable() {
         return Err(Errno::EBADF);
     }
     match file.file().metadata()?.kind {
-        FileKind::Regular => Ok(0),
+        FileKind::Regular if i64::try_from(count).is_ok() => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -103,7 +103,18 @@ fn position(offset: i64) -> Result<How> {
     })
 }
 
+/// Refuses a transfer that would go beyond the last position there is.
+fn check_end(ranges: &[UserRange], how: How) -> Result<()> {
+    let length: u64 = ranges.iter().map(|range| range.len).sum();
+    let end = how.offset.unwrap_or(0).checked_add(length);
+    match end.is_some_and(|end| end <= i64::MAX as u64) {
+        true => Ok(()),
+        false => Err(Errno::EINVAL),
+    }
+}
+
 fn read_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> Result<u64> {
+    check_end(&ranges, how)?;
     let mut dst = Destination::user(ctx.space(), ranges);
     read_into(ctx, file, &mut dst, how).map(|n| n as u64)
 }
@@ -127,6 +138,7 @@ fn read_into(ctx: &Ctx, file: &OpenFile, dst: &mut Destination<'_>, how: How) ->
 }
 
 fn write_ranges(ctx: &Ctx, file: &OpenFile, ranges: Vec<UserRange>, how: How) -> Result<u64> {
+    check_end(&ranges, how)?;
     let mut src = Source::user(ctx.space(), ranges);
     write_from(ctx, file, &mut src, how)
 }
@@ -400,10 +412,14 @@ pub fn lseek(ctx: &Ctx, fd: Fd, offset: i64, whence: u32) -> Result<u64> {
         return Err(Errno::EINVAL);
     }
     let file = open.file();
+    let metadata = file.metadata()?;
+    if metadata.kind == FileKind::Anonymous {
+        // Those of eventfd and its kind have a position, which nothing moves.
+        return Ok(0);
+    }
     if !file.seekable() {
         return Err(Errno::ESPIPE);
     }
-    let metadata = file.metadata()?;
     if metadata.kind == FileKind::CharDevice {
         // Reading and writing go on wherever the position is.
         return Ok(0);

@@ -82,9 +82,13 @@ fn split_type(kind: i32) -> Result<(u32, OpenFlags)> {
 
 fn socket_type(domain: i32, kind: u32) -> Result<SocketType> {
     const SOCK_PACKET: u32 = 10;
+    const AF_PACKET: i32 = 17;
     let known = [family::UNIX, family::INET, family::INET6, family::NETLINK];
     match kind {
         SOCK_PACKET.. if kind > SOCK_PACKET => Err(Errno::EINVAL),
+        // For who may look at packets; SOCK_PACKET is their old name.
+        _ if domain == AF_PACKET => Err(Errno::EPERM),
+        SOCK_PACKET if domain == i32::from(family::INET) => Err(Errno::EPERM),
         _ if !known.iter().any(|family| i32::from(*family) == domain) => Err(Errno::EAFNOSUPPORT),
         1 => Ok(SocketType::Stream),
         2 => Ok(SocketType::Datagram),
