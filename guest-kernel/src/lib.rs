@@ -22,6 +22,8 @@
 //! | `task` | tasks, scheduler, signals, futexes, exec |
 //! | `tty` | terminals, sessions, job control |
 //! | `syscalls` | the one table of system calls, their handlers, what is traced and counted |
+//! | `traps` | what is done about system calls, exceptions and ticks; the way back to the program |
+//! | `life` | boot, idling, events from outside, restore |
 //!
 //! Everything but `arch` also builds on the host, where its unit tests run.
 //!
@@ -44,6 +46,7 @@ pub mod errno;
 pub mod fs;
 pub mod io;
 pub mod ipc;
+pub mod life;
 pub mod mm;
 pub mod net;
 pub mod platform;
@@ -53,5 +56,6 @@ pub mod sync;
 pub mod syscalls;
 pub mod task;
 pub mod time;
+pub mod traps;
 pub mod tty;
 pub mod wait;

@@ -223,6 +223,7 @@ mod imp {
 #[allow(missing_docs)]
 mod imp {
     use crate::errno::{Errno, Result};
+    use sprout_abi::boot::RestoreInfo;
     use sprout_abi::hypercall::{Segment, TerminalState};
     use std::io::Write;
 
@@ -264,6 +265,16 @@ mod imp {
     pub fn take_events() -> u64 {
         0
     }
+
+    pub fn take_preempt_pending() -> bool {
+        false
+    }
+
+    pub fn restore_info() -> RestoreInfo {
+        unreachable!("host unit tests are not restored")
+    }
+
+    pub fn forget_restore_entropy() {}
 
     pub fn give_back(_: &[Segment]) -> Result<()> {
         Err(Errno::ENOSYS)

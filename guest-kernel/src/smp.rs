@@ -127,7 +127,6 @@ pub fn leave() {
 }
 
 fn leave_with_others() {
-    crate::task::sched::kick_idle();
     let cpu = arch::cpu_index();
     let rewatch = platform::clock_is_watched_too_late();
     send_kicks(rewatch);
@@ -143,7 +142,6 @@ pub fn idle<R>(wait: impl FnOnce() -> R) -> Option<R> {
     }
     let cpu = arch::cpu_index();
     let own = &CPUS[cpu];
-    crate::task::sched::kick_idle();
     send_kicks(false);
     platform::take_kick(cpu);
     own.state.store(state::SPINNING, Ordering::SeqCst);
@@ -168,7 +166,6 @@ pub fn let_others_in() {
     if count() == 1 {
         return;
     }
-    crate::task::sched::kick_idle();
     send_kicks(false);
     release();
     acquire(arch::cpu_index());

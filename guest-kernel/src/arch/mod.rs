@@ -22,6 +22,33 @@ pub use frame::TrapFrame;
 #[path = "x86_64/signal_frame.rs"]
 pub mod signal_frame;
 
+/// What an architecture calls: the kernel above it, by names that the linker resolves. Defined in
+/// `life/entry.rs`.
+#[cfg(target_os = "none")]
+#[allow(unsafe_code)]
+pub mod kernel {
+    use super::TrapFrame;
+    use sprout_abi::boot::BootInfo;
+
+    // SAFETY: `life/entry.rs` defines them with these types.
+    unsafe extern "C" {
+        /// The first vCPU is set up, on its boot stack.
+        pub safe fn sentry_boot(info: &'static BootInfo) -> !;
+        /// Another vCPU is set up, on its boot stack, without the kernel lock.
+        pub safe fn sentry_online() -> !;
+        /// The vCPU left a task for its boot stack, with the kernel lock.
+        pub safe fn sentry_idle() -> !;
+        /// A new task's first moment on its own stack, with the kernel lock of who switched to it.
+        pub safe fn sentry_new_task(frame: &mut TrapFrame);
+        /// The program made a system call.
+        pub safe fn sentry_syscall(frame: &mut TrapFrame);
+        /// An exception or tick came while the program ran; of a page fault, with the address.
+        pub safe fn sentry_exception(frame: &mut TrapFrame, vector: u64, error: u64, address: u64);
+        /// An exception in the sentry: a bug.
+        pub safe fn sentry_bug(rip: u64, vector: u64, error: u64, address: u64, rsp: u64) -> !;
+    }
+}
+
 #[path = "x86_64/cpuinfo.rs"]
 mod cpuinfo;
 pub use cpuinfo::cpu_information;

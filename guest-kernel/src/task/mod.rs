@@ -20,7 +20,6 @@ pub mod process;
 pub mod rest;
 pub mod sched;
 pub mod signal;
-pub mod start;
 mod thread;
 
 pub use ctx::Ctx;

@@ -46,6 +46,29 @@ static RUN_QUEUE: Lock<RunQueue> = Lock::new(
     },
 );
 
+/// What the scheduler needs of the rooms above it.
+#[derive(Clone, Copy)]
+pub struct Outside {
+    /// Waits in the host for something to do, when no task can run.
+    pub idle: fn(),
+    /// Acts on bits of [`event`](sprout_abi::hypercall::event).
+    pub events: fn(u64),
+}
+
+static OUTSIDE: Lock<Option<Outside>> = Lock::new(Rank::Leaf, None);
+
+/// Boot, before the first task.
+pub fn set_outside(outside: Outside) {
+    *OUTSIDE.lock() = Some(outside);
+}
+
+fn outside() -> Outside {
+    match *OUTSIDE.lock() {
+        Some(outside) => outside,
+        None => unreachable!("the scheduler runs before boot has set it up"),
+    }
+}
+
 impl RunQueue {
     /// Takes the first task out that `cpu` may run.
     fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
@@ -125,6 +148,9 @@ pub fn enqueue(task: Arc<Task>) {
 /// Done when this vCPU is about to do something else: what it wakes and then runs itself needs no
 /// other vCPU.
 pub fn kick_idle() {
+    if smp::count() == 1 {
+        return;
+    }
     let queue = RUN_QUEUE.lock();
     if queue.runnable.is_empty() || rest::is_now() {
         return;
@@ -165,6 +191,7 @@ impl timers::TimerTarget for WakeTask {
 
 /// Lets the other runnable tasks go first, and leaves a vCPU it may no longer run on.
 pub fn yield_current(task: &Arc<Task>) {
+    kick_idle();
     smp::let_others_in();
     poll_world();
     let cpu = smp::this_cpu();
@@ -293,7 +320,7 @@ pub fn poll_world() {
     }
     let events = platform::take_events();
     if events != 0 {
-        crate::task::start::handle_events(events);
+        (outside().events)(events);
     }
 }
 
@@ -325,7 +352,7 @@ fn switch_away() {
             }
             _ => {}
         }
-        crate::task::start::idle();
+        (outside().idle)();
     };
     drop(leaving);
     let previous = {

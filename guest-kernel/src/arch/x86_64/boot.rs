@@ -7,7 +7,7 @@
 //! it, the sentry keeps the page tables it booted on for itself (*strict mode*; see `entry`).
 
 use super::tables::{self, deny_io_ports};
-use super::{MODE, cpuid, ring0, traps};
+use super::{MODE, cpuid, fpu, ring0};
 use core::arch::asm;
 use core::sync::atomic::Ordering;
 use sprout_abi::boot::{BOOT_MAGIC, BootInfo, RestoreInfo, SharedPage, boot_flags, mode};
@@ -64,8 +64,8 @@ pub(super) extern "C" fn main(found: u32) -> ! {
     } else if info.flags & boot_flags::STRICT != 0 {
         enter_strict_mode();
     }
-    traps::init();
-    crate::task::start::boot(info)
+    fpu::init();
+    crate::arch::kernel::sentry_boot(info)
 }
 
 /// Ring-3 mode becomes strict mode. No program has page tables yet.

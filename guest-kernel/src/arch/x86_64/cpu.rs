@@ -8,9 +8,9 @@
 
 use super::tables::{TABLES_RANGE, copy_for, local};
 use super::{boot, in_ring3_mode, is_strict};
+use crate::arch::kernel;
 use crate::errno::{Errno, Result};
 use crate::mm::frame;
-use crate::{platform, smp};
 use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use sprout_abi::layout::{DIRECT_MAP_BASE, HUGE_PAGE_SIZE, MAX_VCPUS, PAGE_SIZE, PAGE_TABLES_GPA};
@@ -50,7 +50,7 @@ pub fn spin_ticks(ns: u64) -> u64 {
 }
 
 /// Boot, when there are frames and before there are address spaces: makes the tables of `count`
-/// vCPUs. They start with [`start_others`].
+/// vCPUs. They start at [`secondary_entry`].
 pub fn prepare(count: usize) -> Result<()> {
     if count == 1 {
         return Ok(());
@@ -66,19 +66,17 @@ pub fn prepare(count: usize) -> Result<()> {
         unsafe { copy_for(cpu as u16, tables, root) };
         own_root.store(root, Ordering::Relaxed);
     }
-    smp::start();
     Ok(())
 }
 
-/// Starts the other vCPUs; they wait for the kernel lock.
-pub fn start_others() -> Result<()> {
+/// Where another vCPU than the first begins, on [`own_root`].
+pub fn secondary_entry() -> u64 {
     let entry = if in_ring3_mode() {
         start_secondary_ring3 as *const ()
     } else {
         start_secondary_hardware as *const ()
     };
-    (1..smp::count())
-        .try_for_each(|cpu| platform::start_cpu(cpu, entry.addr() as u64, own_root(cpu)))
+    entry.addr() as u64
 }
 
 /// The sentry's own tables with the pages of [`TABLES_RANGE`] at guest-physical `tables`.
@@ -124,12 +122,10 @@ pub(super) extern "C" fn secondary_main() -> ! {
     } else if !in_ring3_mode() {
         boot::protect();
     }
-    smp::online();
-    crate::task::sched::start()
+    kernel::sentry_online()
 }
 
 /// What a vCPU without a task does, on its boot stack.
 pub(super) extern "C" fn idle_main() -> ! {
-    crate::task::sched::finish_switch();
-    crate::task::sched::start()
+    kernel::sentry_idle()
 }

@@ -514,10 +514,10 @@ start_secondary_ring3:
     fault_stack = const FAULT_STACK_TOP as i64,
     fmask = const FMASK,
     fmask_hardware = const FMASK | 0x200,
-    syscall = sym super::traps::syscall_trap,
+    syscall = sym crate::arch::kernel::sentry_syscall,
     trap = sym super::traps::exception_trap,
     fault = sym super::traps::sentry_fault,
-    new_task = sym super::traps::new_task,
+    new_task = sym crate::arch::kernel::sentry_new_task,
     main = sym super::boot::main,
     secondary = sym super::cpu::secondary_main,
 );

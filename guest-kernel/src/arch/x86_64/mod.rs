@@ -15,13 +15,13 @@ mod tables;
 pub mod tlb;
 mod traps;
 pub mod vdso;
-mod vsyscall;
 
 pub use boot::{boot_info, forget_restore_entropy, restore_info, shared_page};
-pub use cpu::{cpu_count, cpu_index, own_root, prepare as prepare_cpus, spin_ticks, start_others};
+pub use cpu::{
+    cpu_count, cpu_index, own_root, prepare as prepare_cpus, secondary_entry, spin_ticks,
+};
 pub use fpu::FpuState;
 pub use switch::{KernelStack, ThreadRegisters, switch, switch_to_idle};
-pub use vsyscall::GATE_AREA;
 
 use crate::errno::{Errno, Result};
 use crate::syscalls::args::UserPtr;
@@ -52,7 +52,7 @@ unsafe extern "C" {
 }
 
 /// LSTAR.
-fn syscall_entry_address() -> u64 {
+pub fn syscall_entry_address() -> u64 {
     syscall_entry as *const () as u64
 }
 
@@ -66,6 +66,10 @@ pub fn tsc() -> u64 {
 pub fn cpuid(leaf: u32, subleaf: u32) -> core::arch::x86_64::CpuidResult {
     core::arch::x86_64::__cpuid_count(leaf, subleaf)
 }
+
+/// The vsyscall page as /proc/PID/maps shows it.
+pub const GATE_AREA: &str =
+    "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
 
 /// `uname -m`.
 pub const MACHINE: &[u8] = b"x86_64";

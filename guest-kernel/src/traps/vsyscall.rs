@@ -12,10 +12,6 @@ use sprout_abi::layout::{PAGE_SIZE, USER_END};
 
 const BASE: u64 = 0xffff_ffff_ff60_0000;
 
-/// The page as /proc/PID/maps shows it.
-pub const GATE_AREA: &str =
-    "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
-
 /// The entries, at multiples of 1 KiB: the system call, and how many pointers it takes.
 const ENTRIES: [(u64, usize); 3] = [
     (96, 2),  // gettimeofday
