@@ -9,7 +9,6 @@ pub use imp::*;
 mod imp {
     use crate::arch;
     use crate::errno::{Errno, Result};
-    use crate::smp;
     use core::sync::atomic::{Ordering, fence};
     use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
     use sprout_abi::hypercall::{
@@ -144,7 +143,7 @@ mod imp {
 
     /// Tells the VMM on which vCPUs (a bit mask) ring 3 is to be interrupted by the next tick.
     pub fn set_preempt_wanted(cpus: u32) {
-        for (number, cpu) in shared().cpus[..smp::count()].iter().enumerate() {
+        for (number, cpu) in shared().cpus[..arch::cpu_count()].iter().enumerate() {
             let wanted = cpus >> number & 1;
             if cpu.preempt_wanted.load(Ordering::Relaxed) != wanted {
                 cpu.preempt_wanted.store(wanted, Ordering::Relaxed);
@@ -154,7 +153,7 @@ mod imp {
 
     /// Whether a tick came while the sentry ran on this vCPU; clears it.
     pub fn take_preempt_pending() -> bool {
-        let cpu = &shared().cpus[smp::this_cpu()];
+        let cpu = &shared().cpus[arch::cpu_index()];
         cpu.preempt_pending.load(Ordering::Relaxed) != 0
             && cpu.preempt_pending.swap(0, Ordering::Relaxed) != 0
     }

@@ -220,9 +220,31 @@ pub fn interrupt(cpu: usize) {
     }
 }
 
-/// This vCPU has loaded the tables of `space` (0: the sentry's own). That forgets all translations.
-pub fn loaded(space: u64) {
-    CPUS[this_cpu()].space.store(space, Ordering::Relaxed);
+/// Forgets the translations of `pages` of an address space (`None`: of whichever uses them) on every
+/// vCPU that may have them; of more than a few pages, all translations.
+pub fn flush(space: Option<u64>, pages: &[u64]) {
+    pages.iter().for_each(|page| tlb::flush_page(*page));
+    shoot_down(space);
+}
+
+/// As [`flush`], all translations.
+pub fn flush_all(space: Option<u64>) {
+    tlb::flush_local();
+    shoot_down(space);
+}
+
+/// Switches this vCPU to `root`, its root of the address space `space` (0: the sentry's own), if it
+/// is another one. That forgets all translations.
+pub fn switch_root(root: u64, space: u64) {
+    if tlb::root() != root {
+        CPUS[this_cpu()].space.store(space, Ordering::Relaxed);
+        tlb::load_root(root);
+    }
+}
+
+/// Switches this vCPU to the sentry's own tables, without a program.
+pub fn switch_to_own_root() {
+    switch_root(arch::own_root(this_cpu()), 0);
 }
 
 /// Translations of `space` (`None`: of any) were weakened: returns when no other vCPU uses old ones.

@@ -42,10 +42,6 @@ pub fn spin_ticks(ns: u64) -> u64 {
 
 /// Translation caches: none.
 pub mod tlb {
-    /// Forgets pages.
-    pub fn flush(_: Option<u64>, _: &[u64]) {}
-    /// Forgets every page.
-    pub fn flush_all(_: Option<u64>) {}
     /// Forgets one page.
     pub fn flush_page(_: u64) {}
     /// Forgets every page.
@@ -57,9 +53,7 @@ pub mod tlb {
         0
     }
     /// Switches to another address space.
-    pub fn switch_root(_: u64, _: u64) {}
-    /// Switches to the sentry's own tables.
-    pub fn switch_to_own_root() {}
+    pub fn load_root(_: u64) {}
 }
 
 /// The vDSO's data page: none.
@@ -91,7 +85,11 @@ pub fn minimum_signal_stack() -> u64 {
 
 pub fn reset_thread_pointers() {}
 
-pub fn arch_prctl(_: &crate::task::Ctx, _: u32, _: u64) -> crate::errno::Result<u64> {
+pub fn arch_prctl(
+    _: u32,
+    _: u64,
+    _: impl FnOnce(u64) -> crate::errno::Result<()>,
+) -> crate::errno::Result<u64> {
     Err(crate::errno::Errno::EINVAL)
 }
 

@@ -8,6 +8,9 @@ use crate::fs::mount;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// Longest path, with its NUL.
+pub const PATH_MAX: usize = 4096;
+
 /// Symbolic links followed before ELOOP.
 const MAX_LINKS: u32 = 40;
 

@@ -10,10 +10,11 @@ use crate::mm::{self, AddressSpace};
 use crate::platform;
 use crate::smp;
 use crate::sync::{Lock, Rank};
-use crate::syscalls::{misc, strace};
+use crate::syscalls::{counters, misc, strace};
 use crate::task::exec::{self, Program};
+use crate::task::observer::{Observer, observe};
 use crate::task::sched::{self, Outside};
-use crate::task::{Process, process};
+use crate::task::{Process, process, rest};
 use crate::tty;
 use alloc::format;
 use alloc::string::String;
@@ -48,6 +49,13 @@ pub fn boot(info: &'static BootInfo) -> ! {
     crate::random::reseed(&info.entropy);
     crate::time::set_base(info.clock);
     misc::set_host_name(until_nul(&info.hostname));
+    devfs::on_channel_wait(rest::channel_waits);
+    observe(Observer {
+        signal: strace::signal,
+        stopped: strace::stopped,
+        exited: strace::exited,
+        ends: counters::report,
+    });
     sched::set_outside(Outside {
         idle: super::idle::idle,
         events: super::events::handle,
@@ -60,7 +68,7 @@ pub fn boot(info: &'static BootInfo) -> ! {
             if let Err(error) = start_others() {
                 give_up(&format!("vCPUs don't start: {}", error.name()), CANNOT_RUN);
             }
-            crate::syscalls::counters::program_starts();
+            counters::program_starts();
             sched::start()
         }
         Err((message, status)) => give_up(&message, status),

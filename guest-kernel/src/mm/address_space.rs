@@ -7,7 +7,6 @@ use super::page_table::{Flush, PageTable, page_floor};
 use super::shared::KernelPages;
 use super::vma::{Backing, FaultHistory, Prot, STACK_GUARD_GAP, Vma, VmaFlags, VmaSet};
 use crate::arch::page_table::Entry;
-use crate::arch::tlb;
 use crate::errno::{Errno, Result};
 use crate::smp;
 use crate::sync::{Lock, LockGuard, Rank};
@@ -226,7 +225,7 @@ impl AddressSpace {
             0 => self.root,
             cpu => self.other_roots[cpu - 1],
         };
-        tlb::switch_root(root, self.id());
+        smp::switch_root(root, self.id());
     }
 
     /// Maps ahead what a program that starts will touch of the area around `addr`.

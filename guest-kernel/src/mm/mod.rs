@@ -44,6 +44,7 @@ mod lock;
 mod map;
 mod page_table;
 mod phys;
+mod pointer;
 pub mod reclaim;
 mod remap;
 mod report;
@@ -63,6 +64,7 @@ pub use page_table::undo as undo_tables;
 #[cfg(not(target_os = "none"))]
 pub use phys::host_image;
 pub use phys::{boot_slice, image_slice};
+pub use pointer::{UserAddr, UserPtr};
 pub use remap::RemapFlags;
 pub use shared::{KernelPages, SharedMemory};
 pub use vma::Prot;

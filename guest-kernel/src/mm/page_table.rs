@@ -107,8 +107,8 @@ impl Flush {
     pub fn finish(self) {
         match self.pages.get(..self.count) {
             Some([]) => {}
-            Some(pages) => tlb::flush(self.space, pages),
-            None => tlb::flush_all(self.space),
+            Some(pages) => smp::flush(self.space, pages),
+            None => smp::flush_all(self.space),
         }
     }
 }
@@ -275,7 +275,7 @@ impl PageTable {
             "no table of leaves at {addr:#x}"
         );
         table.set(slot, leaf);
-        tlb::flush_all(Some(self.root));
+        smp::flush_all(Some(self.root));
         frame::put(leaves.phys());
         self.tables -= 1;
     }
@@ -355,7 +355,7 @@ impl PageTable {
         // The last thread of a process runs on its tables until the next one is scheduled.
         // Other vCPUs have left them (see `smp`).
         if self.root == tlb::root() || self.other_roots.contains(&tlb::root()) {
-            tlb::switch_to_own_root();
+            smp::switch_to_own_root();
         }
         if !core::mem::replace(&mut self.torn_down, true) {
             free(self.root, TOP_LEVEL, USER_TOP_ENTRIES, &mut release);

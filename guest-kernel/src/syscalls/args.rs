@@ -2,11 +2,12 @@
 
 use crate::errno::{Errno, Result};
 use crate::fs::file::OpenFlags;
+use crate::fs::path::PATH_MAX;
+pub use crate::mm::{UserAddr, UserPtr};
 use crate::task::Ctx;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::marker::PhantomData;
 
 /// A system call as its arguments see it when they are shown.
 pub struct Call<'a> {
@@ -117,21 +118,6 @@ impl Arg for DirFd {
     }
 }
 
-/// An address in the program: a claim until it is copied through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UserAddr(pub u64);
-
-impl UserAddr {
-    /// Whether it is NULL.
-    pub fn is_null(self) -> bool {
-        self.0 == 0
-    }
-    /// The address `bytes` further on; wraps like C.
-    pub fn offset(self, bytes: u64) -> UserAddr {
-        UserAddr(self.0.wrapping_add(bytes))
-    }
-}
-
 impl Arg for UserAddr {
     fn from_raw(raw: u64) -> Self {
         UserAddr(raw)
@@ -144,67 +130,14 @@ impl Arg for UserAddr {
     }
 }
 
-/// Address of a `T` (or an array of them) in the program.
-pub struct UserPtr<T> {
-    addr: UserAddr,
-    kind: PhantomData<fn() -> T>,
-}
-
-impl<T> Clone for UserPtr<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for UserPtr<T> {}
-
-impl<T> UserPtr<T> {
-    /// A `T` at `addr`.
-    pub fn new(addr: u64) -> Self {
-        UserPtr {
-            addr: UserAddr(addr),
-            kind: PhantomData,
-        }
-    }
-    /// The address.
-    pub fn addr(self) -> u64 {
-        self.addr.0
-    }
-    /// Whether it is NULL.
-    pub fn is_null(self) -> bool {
-        self.addr.is_null()
-    }
-    /// `None` for NULL.
-    pub fn non_null(self) -> Option<Self> {
-        (!self.is_null()).then_some(self)
-    }
-    /// The `index`th element of an array.
-    pub fn at(self, index: usize) -> Self {
-        let step = (size_of::<T>() as u64).wrapping_mul(index as u64);
-        UserPtr {
-            addr: self.addr.offset(step),
-            kind: PhantomData,
-        }
-    }
-    /// The same address as a pointer to `U`.
-    pub fn cast<U>(self) -> UserPtr<U> {
-        UserPtr {
-            addr: self.addr,
-            kind: PhantomData,
-        }
-    }
-}
-
 impl<T> Arg for UserPtr<T> {
     fn from_raw(raw: u64) -> Self {
         UserPtr::new(raw)
     }
     fn trace(&self, call: &Call<'_>, out: &mut String) {
-        self.addr.trace(call, out)
+        UserAddr(self.addr()).trace(call, out)
     }
 }
-
-/// Longest path, with its NUL.
-pub const PATH_MAX: usize = 4096;
 
 /// Address of a NUL-terminated string in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

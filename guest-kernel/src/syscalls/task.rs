@@ -8,12 +8,13 @@ use crate::sync::{Lock, Rank};
 use crate::syscalls::args::{DirFd, Fd, Flags, UserAddr, UserCStr, UserPtr};
 use crate::syscalls::time::TimeSpec;
 use crate::task::clone::{self, CloneArgs, CloneFlags};
+use crate::task::cpu_limit;
 use crate::task::exec::{self, Program};
 use crate::task::process::{self, ExitStatus, Process, RLIMITS, Rlimit, limit};
-use crate::task::sched::CpuTime;
 use crate::task::signal::{SigInfo, code, number::*};
 use crate::task::{Ctx, Task, exit, futex, sched};
-use crate::time::{NSEC_PER_SEC, cpu_limit};
+use crate::time::CpuTime;
+use crate::time::NSEC_PER_SEC;
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -655,7 +656,9 @@ pub fn times(ctx: &Ctx, buffer: UserPtr<[u64; 4]>) -> Result<u64> {
 
 /// arch_prctl(2).
 pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
-    crate::arch::arch_prctl(ctx, operation, addr)
+    crate::arch::arch_prctl(operation, addr, |value| {
+        ctx.write(UserPtr::new(addr), &value)
+    })
 }
 
 /// personality(2): sets it, unless it is 0xffffffff, and returns the one before.

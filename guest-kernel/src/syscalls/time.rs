@@ -6,7 +6,7 @@ use crate::syscalls::args::{Flags, UserPtr};
 use crate::task::Ctx;
 use crate::task::pending::Charge;
 use crate::task::process::{self, limit};
-use crate::time::process_timers::{Base, ITIMERS, Notify, ProcessTimers, Remaining};
+use crate::task::process_timers::{Base, ITIMERS, Notify, ProcessTimers, Remaining};
 use crate::time::{self, NSEC_PER_SEC};
 use alloc::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};

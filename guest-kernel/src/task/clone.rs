@@ -174,7 +174,7 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     }
     if new_process {
         process::insert(child_process.clone());
-        crate::time::cpu_limit::watch(&child_process);
+        crate::task::cpu_limit::watch(&child_process);
     }
     process::insert_task(&child);
     let thread = Arc::downgrade(&child);

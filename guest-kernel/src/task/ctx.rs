@@ -3,8 +3,8 @@
 use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::AddressSpace;
+use crate::mm::UserPtr;
 use crate::sync::Lock;
-use crate::syscalls::args::UserPtr;
 use crate::task::{Process, SigInfo, Task, sched};
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::sync::Arc;

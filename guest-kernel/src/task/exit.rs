@@ -2,6 +2,7 @@
 
 use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
+use crate::task::observer;
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::signal::{self, SIG_IGN, SigInfo, code, number::*, sa};
 use crate::task::thread::{OwnParts, Task};
@@ -27,7 +28,7 @@ pub fn exit_process(process: &Process, status: ExitStatus) {
 
 /// Ends the calling thread, and its process with the last one.
 pub fn exit_thread(task: Arc<Task>) -> ! {
-    crate::syscalls::strace::exited(&task);
+    observer::tell(|to| (to.exited)(&task));
     let process = task.process().clone();
     let space = process.space();
     release_thread(&task, &space);
@@ -165,7 +166,7 @@ pub fn notify_parent(process: &Arc<Process>, info: SigInfo) {
 fn power_off(status: ExitStatus) -> ! {
     #[cfg(target_os = "none")]
     {
-        crate::syscalls::counters::report();
+        observer::tell(|to| (to.ends)());
         match status {
             ExitStatus::Exited(status) => crate::platform::exit(status, 0),
             ExitStatus::Signaled(signal, _) => crate::platform::exit(0, signal),

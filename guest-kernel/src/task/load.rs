@@ -72,7 +72,7 @@ pub fn interpreter(
 }
 
 fn interpreter_path(file: &OpenFile, offset: u64, size: u64) -> Result<Vec<u8>> {
-    if size < 2 || size > crate::syscalls::args::PATH_MAX as u64 {
+    if size < 2 || size > crate::fs::path::PATH_MAX as u64 {
         return Err(Errno::ENOEXEC);
     }
     let mut path = alloc::vec![0; size as usize];

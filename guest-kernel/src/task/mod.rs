@@ -7,16 +7,19 @@
 
 pub mod attributes;
 pub mod clone;
+pub mod cpu_limit;
 pub mod ctx;
 pub mod elf;
 pub mod exec;
 pub mod exit;
 pub mod futex;
 pub mod load;
+pub mod observer;
 pub mod oom;
 pub mod pending;
 pub mod policy;
 pub mod process;
+pub mod process_timers;
 pub mod rest;
 pub mod sched;
 pub mod signal;

@@ -4,9 +4,10 @@ use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::{AddressSpace, MemoryLimits};
 use crate::sync::{Lock, Rank};
-use crate::task::sched::{self, CpuTime};
+use crate::task::sched;
 use crate::task::signal::ProcessSignals;
 use crate::task::thread::Task;
+use crate::time::CpuTime;
 use crate::tty::Tty;
 use crate::wait::{PollEvents, WaitQueue};
 use alloc::collections::BTreeMap;
@@ -147,7 +148,7 @@ pub struct Process {
     /// For /proc.
     pub program: Lock<ProgramInfo>,
     /// Interval and POSIX timers.
-    pub timers: Lock<crate::time::process_timers::ProcessTimers>,
+    pub timers: Lock<crate::task::process_timers::ProcessTimers>,
     /// CPU time of threads that exited.
     pub dead_cpu: Lock<CpuTime>,
     /// CPU time of waited-for children.

@@ -9,7 +9,7 @@ use crate::smp;
 use crate::sync::{Lock, Rank};
 use crate::task::rest;
 use crate::task::thread::{RunState, Task};
-use crate::time::{self, timers};
+use crate::time::{self, CpuTime, timers};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -246,39 +246,6 @@ pub fn start() -> ! {
     unreachable!("the boot context was scheduled");
 }
 
-/// CPU time, and how much of it passed in the sentry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CpuTime {
-    /// In programs and in the sentry, in ns.
-    pub total_ns: u64,
-    /// In the sentry, in ns.
-    pub system_ns: u64,
-}
-
-impl CpuTime {
-    /// In programs, in ns.
-    pub fn user_ns(self) -> u64 {
-        self.total_ns.saturating_sub(self.system_ns)
-    }
-}
-
-impl core::ops::Add for CpuTime {
-    type Output = CpuTime;
-
-    fn add(self, other: CpuTime) -> CpuTime {
-        CpuTime {
-            total_ns: self.total_ns + other.total_ns,
-            system_ns: self.system_ns + other.system_ns,
-        }
-    }
-}
-
-impl core::iter::Sum for CpuTime {
-    fn sum<I: Iterator<Item = CpuTime>>(times: I) -> CpuTime {
-        times.fold(CpuTime::default(), |sum, time| sum + time)
-    }
-}
-
 /// [`cpu_time_ns`], split.
 pub fn cpu_time(task: &Task) -> CpuTime {
     let entered = task.entered_tsc.load(Ordering::Relaxed);
@@ -348,7 +315,7 @@ fn switch_away() {
                 return leave_to_idle(cpu, task);
             }
             Some(task) if task.state() == RunState::Dead && smp::count() > 1 => {
-                arch::tlb::switch_to_own_root();
+                smp::switch_to_own_root();
             }
             _ => {}
         }
@@ -426,7 +393,7 @@ pub fn set_affinity(task: &Task, mask: u64) {
 fn leave_to_idle(cpu: usize, task: Arc<Task>) {
     task.fpu.lock().save();
     set_free(&task);
-    arch::tlb::switch_to_own_root();
+    smp::switch_to_own_root();
     RUN_QUEUE.lock().cpus[cpu].current = None;
     arch::switch_to_idle(task);
     finish_switch();

@@ -8,11 +8,11 @@
 use crate::arch::{self, TrapFrame};
 use crate::errno::Errno;
 use crate::sync::{Lock, Rank};
-use crate::syscalls::strace;
+use crate::task::observer;
 use crate::task::process::{self, ExitStatus, Process};
+use crate::task::process_timers;
 use crate::task::thread::{RunState, Task};
 use crate::task::{exit, sched};
-use crate::time::process_timers;
 use crate::tty::job;
 use crate::wait::PollEvents;
 use alloc::sync::Arc;
@@ -589,7 +589,7 @@ pub fn deliver(task: &Arc<Task>, frame: &mut TrapFrame) {
         let Some(info) = take_from(task, !mask) else {
             break;
         };
-        strace::signal(task, &info);
+        observer::tell(|to| (to.signal)(task, &info));
         let signal = info.signal();
         let action = {
             let shared = task.process().signals.lock();
@@ -699,7 +699,7 @@ pub fn finish_interrupted(frame: &mut TrapFrame) {
 
 fn stop(task: &Arc<Task>, info: &SigInfo) {
     let signal = info.signal();
-    strace::stopped(task, signal);
+    observer::tell(|to| (to.stopped)(task, signal));
     let process = task.process();
     {
         let mut shared = process.signals.lock();

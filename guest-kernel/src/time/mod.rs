@@ -4,9 +4,10 @@
 //! no exit. CLOCK_MONOTONIC goes on at restore where it stood at the snapshot; CLOCK_REALTIME is
 //! the host's.
 
-pub mod cpu_limit;
-pub mod process_timers;
+mod cpu_time;
 pub mod timers;
+
+pub use cpu_time::CpuTime;
 
 use crate::sync::{Lock, Rank};
 use sprout_abi::boot::ClockReading;

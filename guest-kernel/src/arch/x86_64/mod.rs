@@ -24,8 +24,6 @@ pub use fpu::FpuState;
 pub use switch::{KernelStack, ThreadRegisters, switch, switch_to_idle};
 
 use crate::errno::{Errno, Result};
-use crate::syscalls::args::UserPtr;
-use crate::task::Ctx;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 use sprout_abi::boot::mode;
@@ -95,8 +93,12 @@ pub fn reset_thread_pointers() {
     switch::set_gs_base(0);
 }
 
-/// arch_prctl(2).
-pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
+/// arch_prctl(2); `answer` writes what was asked for to `addr`.
+pub fn arch_prctl(
+    operation: u32,
+    addr: u64,
+    answer: impl FnOnce(u64) -> Result<()>,
+) -> Result<u64> {
     const ARCH_SET_GS: u32 = 0x1001;
     const ARCH_SET_FS: u32 = 0x1002;
     const ARCH_GET_FS: u32 = 0x1003;
@@ -107,8 +109,8 @@ pub fn arch_prctl(ctx: &Ctx, operation: u32, addr: u64) -> Result<u64> {
         ARCH_SET_FS | ARCH_SET_GS if addr >= USER_END => return Err(Errno::EPERM),
         ARCH_SET_FS => switch::set_fs_base(addr),
         ARCH_SET_GS => switch::set_gs_base(addr),
-        ARCH_GET_FS => ctx.write(UserPtr::new(addr), &switch::fs_base())?,
-        ARCH_GET_GS => ctx.write(UserPtr::new(addr), &switch::gs_base())?,
+        ARCH_GET_FS => answer(switch::fs_base())?,
+        ARCH_GET_GS => answer(switch::gs_base())?,
         ARCH_GET_CPUID => return Ok(1),
         // The processor can't be made to fault there.
         ARCH_SET_CPUID => return Err(Errno::ENODEV),

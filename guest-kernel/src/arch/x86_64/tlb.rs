@@ -7,23 +7,9 @@
 //! return to a program loads CR3, which forgets all of it.
 
 use super::tables::{self, local};
-use super::{in_ring3_mode, is_strict, own_root, ring0};
-use crate::smp;
+use super::{in_ring3_mode, is_strict, ring0};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-
-/// Forgets the translations of `pages` of an address space (`None`: of whichever uses them) on every
-/// vCPU that may have them; of more than a few pages, all translations.
-pub fn flush(space: Option<u64>, pages: &[u64]) {
-    pages.iter().for_each(|page| flush_page(*page));
-    smp::shoot_down(space);
-}
-
-/// As [`flush`], all translations.
-pub fn flush_all(space: Option<u64>) {
-    flush_local();
-    smp::shoot_down(space);
-}
 
 /// Forgets the translation of one page on this vCPU.
 pub fn flush_page(va: u64) {
@@ -50,19 +36,6 @@ pub fn root() -> u64 {
     local().root.load(Ordering::Relaxed)
 }
 
-/// Switches this vCPU to `root`, its root of the address space `space`, if it is another one.
-pub fn switch_root(root: u64, space: u64) {
-    if self::root() != root {
-        smp::loaded(space);
-        load_root(root);
-    }
-}
-
-/// Switches this vCPU to the sentry's own tables, without a program.
-pub fn switch_to_own_root() {
-    switch_root(own_root(smp::this_cpu()), 0);
-}
-
 /// The page that `word` lies in is no page table any more, if it ever was one. Nobody may write the
 /// word meanwhile.
 ///
@@ -76,7 +49,8 @@ pub fn no_table(word: &AtomicU32) {
     unsafe { asm!("add dword ptr [{}], 0", in(reg) word.as_ptr(), options(nostack)) };
 }
 
-fn load_root(root: u64) {
+/// Loads `root`: forgets all translations of the program's half on this vCPU.
+pub fn load_root(root: u64) {
     local().root.store(root, Ordering::Relaxed);
     if is_strict() {
         tables::set_program_root(root);

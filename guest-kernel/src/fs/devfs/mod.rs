@@ -11,7 +11,7 @@ pub use console::{
     Console, console, console_input_queue, is_output_blocked, output_blocked, output_ready,
 };
 pub(crate) use input::send;
-pub use input::{Channel, channel_queue};
+pub use input::{Channel, channel_queue, on_channel_wait};
 
 use crate::errno::{Errno, Result};
 use crate::fs::file::{File, OpenFlags};

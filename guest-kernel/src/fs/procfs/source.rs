@@ -5,7 +5,7 @@ use crate::errno::{Errno, Result};
 use crate::fs::fd::{FdTable, FsContext};
 use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
-use crate::task::sched::CpuTime;
+use crate::time::CpuTime;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

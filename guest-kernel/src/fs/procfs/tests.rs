@@ -8,7 +8,7 @@ use crate::fs::testing::NullFile;
 use crate::io::{Destination, Source};
 use crate::mm::AddressSpace;
 use crate::sync::{Lock, Rank};
-use crate::task::sched::CpuTime;
+use crate::time::CpuTime;
 use alloc::string::String;
 use alloc::vec::Vec;
 

@@ -2,9 +2,9 @@
 
 use crate::task::exit;
 use crate::task::process::{ExitStatus, Process, RLIM_INFINITY, limit};
+use crate::task::process_timers::Base;
 use crate::task::signal::{self, SigInfo, number::*};
 use crate::time::NSEC_PER_SEC;
-use crate::time::process_timers::Base;
 use crate::time::timers::{self, TimerTarget};
 use alloc::sync::{Arc, Weak};
 
