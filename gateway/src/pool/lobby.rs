@@ -93,6 +93,11 @@ impl Lobby {
             }
         }
         let (hand, handed) = oneshot::channel();
+        self.jobs.retain(|job| !job.reply.is_closed());
+        if used && !self.jobs.is_empty() {
+            // They wait for room, which this worker takes: nothing will be handed to it.
+            return Offer::Later(handed);
+        }
         self.workers.push(Waiting {
             prepared,
             used,
@@ -224,7 +229,12 @@ mod tests {
             other.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         ));
-        later(lobby.wait_again(seed("b")));
+        // So does one that comes to wait while it waits.
+        let mut late = later(lobby.wait_again(seed("b")));
+        assert!(matches!(
+            late.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
         assert!(matches!(lobby.wait_again(seed("a")), Offer::Job(job) if job.function == "a"));
     }
 
