@@ -94,6 +94,18 @@ int main(int argc, char **argv) {
     executable("nothing", PROT_NONE);
     again("/proc/self/exe", seen[2]);
     printf("after exec: %lx\n", seen[2][7]);
+    struct timeval left = {30, 0};
+    struct timespec rest = {30, 0};
+    personality(STICKY_TIMEOUTS);
+    fd_set output;
+    FD_ZERO(&output);
+    FD_SET(1, &output);
+    R(select(2, NULL, &output, NULL, &left));
+    R(pselect(2, NULL, &output, NULL, &rest, NULL));
+    printf("left: %ld.%ld %ld.%ld\n", left.tv_sec, (long)left.tv_usec, rest.tv_sec, rest.tv_nsec);
+    personality(0);
+    R(select(2, NULL, &output, NULL, &left));
+    printf("left: %d\n", left.tv_sec < 30);
     printf("all bits: %x", personality(0xfffffffe));
     printf(" %x\n", personality(0));
     return 0;

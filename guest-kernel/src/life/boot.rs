@@ -48,6 +48,7 @@ pub fn boot(info: &'static BootInfo) -> ! {
     }
     crate::random::reseed(&info.entropy);
     crate::time::set_base(info.clock);
+    crate::time::timers::start();
     misc::set_host_name(until_nul(&info.hostname));
     devfs::on_channel_wait(rest::channel_waits);
     observe(Observer {

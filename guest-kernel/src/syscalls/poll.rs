@@ -7,6 +7,7 @@ use crate::syscalls::args::{Fd, Flags, UserPtr};
 use crate::syscalls::ipc::install;
 use crate::syscalls::signal::set_temporary_mask;
 use crate::syscalls::time::TimeSpec;
+use crate::task::attributes::STICKY_TIMEOUTS;
 use crate::task::{Ctx, SigSet};
 use crate::time::monotonic_ns;
 use crate::wait::{PollEvents, WaitQueue};
@@ -248,7 +249,12 @@ impl Timeout {
             return result;
         };
         let TimeSpec { sec, nsec } = TimeSpec::from_ns(deadline.saturating_sub(monotonic_ns()));
-        match (ctx.write(at, &[sec, nsec / self.unit]), result) {
+        let personality = ctx.task().attributes.lock().personality;
+        let written = match personality & STICKY_TIMEOUTS {
+            0 => ctx.write(at, &[sec, nsec / self.unit]),
+            _ => Err(Errno::EPERM),
+        };
+        match (written, result) {
             // It may be in read-only memory, which is no reason to fail; but a call that cannot
             // continue with the rest must not start again with the whole.
             (Err(_), Err(Errno::ERESTARTNOHAND)) => Err(Errno::EINTR),

@@ -284,7 +284,7 @@ syscalls! {
     [131 132] sigaltstack(new: UserPtr<signal::StackT>, old: UserPtr<signal::StackT>) => signal::sigaltstack, Full, frame;
     [132 -] utime(path: UserCStr, times: UserAddr) => fs::utime, Full;
     [133 -] mknod(path: UserCStr, mode: ModeArg, device: u64) => fs::mknod, Full;
-    [135 92] personality(persona: u32) => task::personality, Partial("ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC are honoured, the rest is kept");
+    [135 92] personality(persona: u32) => task::personality, Partial("ADDR_NO_RANDOMIZE, READ_IMPLIES_EXEC and STICKY_TIMEOUTS are honoured, the rest is kept");
     [137 43] statfs(path: UserCStr, out: UserAddr) => fs::statfs, Full;
     [138 44] fstatfs(fd: Fd, out: UserAddr) => fs::fstatfs, Full;
     [140 141] getpriority(which: i32, who: i32) => schedule::getpriority, Full;

@@ -66,6 +66,9 @@ pub const NO_RANDOMIZE: u32 = 0x004_0000;
 /// READ_IMPLIES_EXEC: what can be read can be executed.
 pub const READ_IMPLIES_EXEC: u32 = 0x040_0000;
 
+/// STICKY_TIMEOUTS: select and its kin leave the timeout as it was.
+pub const STICKY_TIMEOUTS: u32 = 0x400_0000;
+
 /// "Keep capabilities when all ids become other than root's"; exec ends it.
 pub const KEEP_CAPABILITIES: u32 = 1 << 4;
 
