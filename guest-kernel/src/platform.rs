@@ -10,10 +10,10 @@ mod imp {
     use crate::arch;
     use crate::errno::{Errno, Result};
     use crate::smp;
-    use core::sync::atomic::{Ordering, fence};
+    use core::sync::atomic::{Ordering, compiler_fence};
     use sprout_abi::boot::{BootInfo, RestoreInfo, SharedPage};
     use sprout_abi::hypercall::{
-        MAX_SEGMENTS, Request, Segment, TerminalState, number, signal, wait_flags,
+        MAX_SEGMENTS, Request, Segment, TerminalState, kick_flags, number, signal, wait_flags,
     };
 
     fn call(number: u32, args: [u64; 6]) -> Result<u64> {
@@ -174,9 +174,17 @@ mod imp {
         shared().cpus[cpu].kick.store(0, Ordering::SeqCst);
     }
 
-    /// Makes the VMM look at the marks of the vCPUs in `mask`, and at the next timer.
+    /// Makes the VMM look at the marks of the vCPUs in `mask`.
     pub fn kick(mask: u32) {
         let _ = call(number::KICK, [mask.into(), 0, 0, 0, 0, 0]);
+    }
+
+    /// As [`kick`], and has this vCPU's next tick come by the next timer. If that has passed: soon
+    /// with `late`, else not.
+    pub fn kick_and_watch_clock(mask: u32, late: bool) {
+        let late = if late { kick_flags::LATE } else { 0 };
+        let flags = kick_flags::CLOCK | late;
+        let _ = call(number::KICK, [mask.into(), flags, 0, 0, 0, 0]);
     }
 
     /// Waits in the host until this vCPU is kicked.
@@ -184,13 +192,40 @@ mod imp {
         wait(u64::MAX, wait_flags::PARK, 0, 0);
     }
 
-    /// Whether an idle vCPU watches the clock, for a later time than that of the next timer.
-    pub fn clock_is_watched_too_late() -> bool {
+    /// The next timer, if it is due before this vCPU's next tick.
+    #[inline]
+    pub fn near_timer() -> Option<u64> {
         let page = shared();
-        // Either the watcher sees the timer that was set before, or this sees what it watches for.
-        fence(Ordering::SeqCst);
-        let watched = page.watched_ns.load(Ordering::Relaxed);
-        watched != 0 && page.next_timer_ns.load(Ordering::Relaxed) < watched
+        let due = page.next_timer_ns.load(Ordering::Relaxed);
+        let tick = &page.cpus[smp::this_cpu()].tick_ns;
+        (due < tick.load(Ordering::Relaxed)).then_some(due)
+    }
+
+    /// Whether another vCPU looks at the clock by `due`.
+    pub fn others_watch(due: u64) -> bool {
+        shared().is_watched(due, smp::this_cpu())
+    }
+
+    /// A program entered the sentry on this vCPU.
+    #[inline]
+    pub fn entered() {
+        let cpu = &shared().cpus[smp::this_cpu()];
+        cpu.returning.store(0, Ordering::Relaxed);
+    }
+
+    /// The sentry is about to return to a program on this vCPU. False: a tick or a kick came
+    /// meanwhile, to be looked at first; later ones find a vCPU that returns.
+    #[inline]
+    pub fn may_return() -> bool {
+        let cpu = &shared().cpus[smp::this_cpu()];
+        cpu.returning.store(1, Ordering::Relaxed);
+        // Only the order of the instructions matters: ticks come between two of them.
+        compiler_fence(Ordering::SeqCst);
+        let may = cpu.preempt_pending.load(Ordering::Relaxed) | cpu.kick.load(Ordering::Relaxed);
+        if may != 0 {
+            cpu.returning.store(0, Ordering::Relaxed);
+        }
+        may == 0
     }
 
     /// Starts vCPU `cpu` at `entry` on the page tables at `root`.
@@ -285,8 +320,18 @@ mod imp {
 
     pub fn park() {}
 
-    pub fn clock_is_watched_too_late() -> bool {
-        false
+    pub fn kick_and_watch_clock(_: u32, _: bool) {}
+
+    pub fn near_timer() -> Option<u64> {
+        None
+    }
+
+    pub fn others_watch(_: u64) -> bool {
+        true
+    }
+
+    pub fn may_return() -> bool {
+        true
     }
 
     pub fn wait(_: u64, _: u64, _: u64, _: u64) -> u64 {

@@ -118,22 +118,41 @@ fn enter_with_others() {
     acquire(cpu);
 }
 
-/// The program of the current task is about to run: gives the kernel lock back.
+/// The program of the current task is about to run: gives the kernel lock back, calls the vCPUs that
+/// the sentry has something for, and sees to it that the next timer interrupts a program in time;
+/// `late` if timers have been run already on this way back. False: something came for this vCPU
+/// meanwhile, and it is in the sentry again.
 #[inline]
-pub fn leave() {
+pub fn leave(late: bool) -> bool {
     if count() > 1 {
-        leave_with_others();
+        return leave_with_others(late);
     }
+    if platform::near_timer().is_some() {
+        platform::kick_and_watch_clock(0, late);
+    }
+    platform::may_return()
 }
 
-fn leave_with_others() {
-    crate::task::sched::kick_idle();
+fn leave_with_others(late: bool) -> bool {
     let cpu = arch::cpu_index();
-    let rewatch = platform::clock_is_watched_too_late();
-    send_kicks(rewatch);
+    let called = mark_called();
+    let unwatched = platform::near_timer().is_some_and(|due| !platform::others_watch(due));
     platform::take_kick(cpu);
     CPUS[cpu].state.store(state::PROGRAM, Ordering::SeqCst);
     release();
+    // Without the kernel lock: those called want it.
+    let sleeping = still_marked(called);
+    if unwatched {
+        platform::kick_and_watch_clock(sleeping, late);
+    } else if sleeping != 0 {
+        platform::kick(sleeping);
+    }
+    let may = platform::may_return();
+    if !may {
+        CPUS[cpu].state.store(state::KERNEL, Ordering::SeqCst);
+        acquire(cpu);
+    }
+    may
 }
 
 /// Runs `wait`, which waits in the host, without the kernel lock, unless there is a task to run.
@@ -143,11 +162,11 @@ pub fn idle<R>(wait: impl FnOnce() -> R) -> Option<R> {
     }
     let cpu = arch::cpu_index();
     let own = &CPUS[cpu];
-    crate::task::sched::kick_idle();
-    send_kicks(false);
+    let called = mark_called();
     platform::take_kick(cpu);
     own.state.store(state::SPINNING, Ordering::SeqCst);
     release();
+    wake_marked(called);
     let end = arch::tsc() + spin_ticks();
     let called = || has_work(cpu) || platform::is_kicked(cpu);
     while !called() && arch::tsc() < end {
@@ -168,9 +187,9 @@ pub fn let_others_in() {
     if count() == 1 {
         return;
     }
-    crate::task::sched::kick_idle();
-    send_kicks(false);
+    let called = mark_called();
     release();
+    wake_marked(called);
     acquire(arch::cpu_index());
 }
 
@@ -257,8 +276,7 @@ pub fn shoot_down(space: Option<u64>) {
                 _ => waited_for &= !(1 << number),
             }
         }
-        // Once more after a while: a kick that came between the release of the kernel lock and the
-        // program's first instruction did not interrupt it.
+        // Once more after a while: the other one's thread may not get to run.
         if kicks != 0 && arch::tsc() >= next_kick {
             kick(kicks);
             next_kick = arch::tsc() + 2 * spin_ticks();
@@ -356,25 +374,40 @@ fn release() {
     }
 }
 
-/// Kicks the vCPUs that were called; with `rewatch`, the VMM looks at the next timer in any case.
-fn send_kicks(rewatch: bool) {
-    let called = KICKS.swap(0, Ordering::Relaxed);
-    if called != 0 {
-        kick(called);
-    } else if rewatch {
-        platform::kick(0);
-    }
+fn kick(cpus: u32) {
+    mark(cpus);
+    wake_marked(cpus);
 }
 
-fn kick(cpus: u32) {
-    let mut sleeping = 0;
-    for number in (0..count()).filter(|number| cpus & 1 << number != 0) {
-        platform::set_kick(number);
-        // A spinning one sees the flag.
-        if CPUS[number].state.load(Ordering::SeqCst) != state::SPINNING {
-            sleeping |= 1 << number;
-        }
-    }
+/// Before the kernel lock is released: marks the vCPUs that the sentry has something for. They are
+/// to be woken with [`wake_marked`].
+fn mark_called() -> u32 {
+    crate::task::sched::kick_idle();
+    let called = KICKS.swap(0, Ordering::Relaxed);
+    mark(called);
+    called
+}
+
+fn mark(cpus: u32) {
+    (0..count())
+        .filter(|number| cpus & 1 << number != 0)
+        .for_each(platform::set_kick);
+}
+
+/// Of the marked vCPUs those that have not noticed, and do not look: spinning ones see the mark.
+fn still_marked(cpus: u32) -> u32 {
+    let is_unaware = |number: &usize| {
+        cpus & 1 << number != 0
+            && platform::is_kicked(*number)
+            && CPUS[*number].state.load(Ordering::SeqCst) != state::SPINNING
+    };
+    (0..count())
+        .filter(is_unaware)
+        .fold(0, |mask, number| mask | 1 << number)
+}
+
+fn wake_marked(cpus: u32) {
+    let sleeping = still_marked(cpus);
     if sleeping != 0 {
         platform::kick(sleeping);
     }

@@ -1,4 +1,5 @@
-//! A periodic kick out of `KVM_RUN`, so that a guest busy in ring 3 can be preempted.
+//! A periodic kick out of `KVM_RUN`, so that a guest busy in ring 3 can be preempted. One of
+//! the kicks can come earlier, for a timer of the guest.
 //!
 //! The kernel sends the timer's signal to the vCPU thread. The handler sets
 //! `kvm_run.immediate_exit`, so a signal that comes just before `KVM_RUN` is entered is not lost:
@@ -95,6 +96,13 @@ impl KickTimer {
         if self.armed { Ok(()) } else { self.set(TICK) }
     }
 
+    /// Has the next tick come after `first`, if that is shorter than [`TICK`]; the others follow as
+    /// usual.
+    pub fn arm_for(&mut self, first: Duration) -> io::Result<()> {
+        // Zero would disarm it.
+        self.set(first.clamp(Duration::from_nanos(1), TICK))
+    }
+
     /// Stops ticking, if it does.
     pub fn disarm(&mut self) -> io::Result<()> {
         if self.armed {
@@ -104,19 +112,20 @@ impl KickTimer {
         }
     }
 
-    fn set(&mut self, period: Duration) -> io::Result<()> {
-        let period_spec = libc::timespec {
+    /// The first tick after `first`, or no more of them if that is zero.
+    fn set(&mut self, first: Duration) -> io::Result<()> {
+        let spec = |duration: Duration| libc::timespec {
             tv_sec: 0,
-            tv_nsec: i64::from(period.subsec_nanos()),
+            tv_nsec: i64::from(duration.subsec_nanos()),
         };
         let setting = libc::itimerspec {
-            it_interval: period_spec,
-            it_value: period_spec,
+            it_interval: spec(TICK),
+            it_value: spec(first),
         };
         // SAFETY: `id` is our live timer and `setting` is initialised.
         match unsafe { libc::timer_settime(self.id, 0, &setting, ptr::null_mut()) } {
             0 => {
-                self.armed = !period.is_zero();
+                self.armed = !first.is_zero();
                 Ok(())
             }
             _ => Err(io::Error::last_os_error()),
@@ -145,6 +154,16 @@ mod tests {
         timer.arm().unwrap();
         while flag.load(Ordering::Relaxed) == 0 {
             std::hint::spin_loop();
+        }
+        for first in [Duration::ZERO, Duration::from_micros(50), TICK, TICK * 1000] {
+            timer.arm_for(first).unwrap();
+            flag.store(0, Ordering::Relaxed);
+            // The first one, and one of the others.
+            for _ in 0..2 {
+                while flag.swap(0, Ordering::Relaxed) == 0 {
+                    std::hint::spin_loop();
+                }
+            }
         }
         timer.disarm().unwrap();
         flag.store(0, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! What the VMM tells the sentry at boot and at restore, and the page they share while it runs.
 
 use crate::layout::MAX_VCPUS;
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// `BootInfo::magic`: "SPROUTBI".
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"SPROUTBI");
@@ -131,7 +131,8 @@ pub struct SharedPage {
     /// Sentry → VMM: privilege mode found at boot, [`mode`].
     pub privilege_mode: AtomicU32,
     /// Sentry → VMM: guest monotonic time of the next timer, `u64::MAX` none. A tick at or after it
-    /// is delivered like a preemption.
+    /// is delivered like a preemption. One that nobody is going to look at in time
+    /// ([`SharedPage::is_watched`]) is announced by [`crate::hypercall::number::KICK`].
     pub next_timer_ns: AtomicU64,
     /// VMM → sentry: the time at which an idle vCPU will be woken for a timer: `u64::MAX` at no
     /// time, 0 when no idle vCPU watches the clock.
@@ -154,7 +155,25 @@ pub struct SharedCpu {
     /// interrupted, its WAIT ends. Set before [`crate::hypercall::number::KICK`], cleared by this
     /// vCPU.
     pub kick: AtomicU32,
-    reserved: [AtomicU32; 13],
+    /// Sentry → VMM, 1: it has looked at `preempt_pending` and is on its way into a program, or there.
+    /// Who sets that flag now is to look again soon.
+    pub returning: AtomicU32,
+    /// VMM → sentry: guest monotonic time of this vCPU's next tick at the latest: `u64::MAX` while it
+    /// is idle, 0 before it first runs.
+    pub tick_ns: AtomicU64,
+    reserved: [AtomicU32; 10],
+}
+
+impl SharedPage {
+    /// Whether somebody else than vCPU `except` looks at the clock by `deadline_ns`: an idle vCPU, or
+    /// one that runs. Both sides ask, and set what the other one reads before they do.
+    pub fn is_watched(&self, deadline_ns: u64, except: usize) -> bool {
+        fence(Ordering::SeqCst);
+        let by_then = |time: &AtomicU64| (1..=deadline_ns).contains(&time.load(Ordering::Relaxed));
+        let mut others = self.cpus.iter().enumerate();
+        by_then(&self.watched_ns)
+            || others.any(|(number, cpu)| number != except && by_then(&cpu.tick_ns))
+    }
 }
 
 /// Values of [`SharedPage::privilege_mode`].
@@ -178,6 +197,7 @@ const _: () = {
     assert!(size_of::<BootInfo>() == 304 + 64 * MAX_IMAGES);
     assert!(size_of::<RestoreInfo>() == 8 + 16 + 64 + 32 + 8);
     assert!(size_of::<SharedCpu>() == 64);
+    assert!(offset_of!(SharedCpu, tick_ns) == 16);
     assert!(offset_of!(SharedPage, cpus) == 32);
     assert!(size_of::<SharedPage>() == 32 + 64 * MAX_VCPUS);
 };

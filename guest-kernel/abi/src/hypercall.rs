@@ -74,8 +74,7 @@ pub mod number {
     /// stops itself, so that the operator's shell takes over. Returns once it is continued.
     pub const STOPPED: u32 = 14;
     /// Makes the vCPUs in the bit mask `args[0]` look at their
-    /// [`crate::boot::SharedCpu::kick`]; the mask may be empty. In any case an idle vCPU that
-    /// watches the clock looks at [`crate::boot::SharedPage::next_timer_ns`] again.
+    /// [`crate::boot::SharedCpu::kick`]; the mask may be empty. `args[1]`: [`super::kick_flags`].
     pub const KICK: u32 = 15;
     /// Starts vCPU `args[0]`, which does not run yet, in ring 0 at the virtual address `args[1]`
     /// with the page-table root `args[2]`, in the state vCPU 0 started in.
@@ -166,6 +165,15 @@ pub mod event {
     /// CHANNEL_RECV gives what is known about the pages an answer touches: nothing, or a bitmap of
     /// RAM, the lowest bit of the first byte for its first page.
     pub const COMPACT: u64 = 1 << 6;
+}
+
+/// Flags of KICK.
+pub mod kick_flags {
+    /// This vCPU's next tick comes by [`crate::boot::SharedPage::next_timer_ns`]. If that has passed,
+    /// it is left to the sentry, which can see it, too.
+    pub const CLOCK: u64 = 1 << 0;
+    /// With CLOCK: not at once, but soon, if the time has passed.
+    pub const LATE: u64 = 1 << 1;
 }
 
 /// Flags of WAIT.

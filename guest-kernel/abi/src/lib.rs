@@ -12,4 +12,4 @@ pub mod hypercall;
 pub mod layout;
 
 /// Version of everything in this crate. A snapshot restores only under the version it was made in.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;

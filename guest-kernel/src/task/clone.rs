@@ -178,7 +178,7 @@ pub fn clone(ctx: &Ctx, frame: &TrapFrame, args: CloneArgs) -> Result<u64> {
     }
     process::insert_task(&child);
     let thread = Arc::downgrade(&child);
-    sched::enqueue(child);
+    sched::enqueue_new(child, ctx.task());
     if has(CloneFlags::VFORK) {
         if new_process {
             wait_for_vfork(ctx, &child_process);

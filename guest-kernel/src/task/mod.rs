@@ -22,6 +22,7 @@ pub mod sched;
 pub mod signal;
 pub mod start;
 mod thread;
+pub mod turns;
 
 pub use ctx::Ctx;
 pub use process::Process;

@@ -1,4 +1,4 @@
-//! The scheduler: round robin over runnable tasks, one queue for all vCPUs, idle in the host.
+//! The scheduler: runnable tasks by [`turns`], one queue for all vCPUs, idle in the host.
 //!
 //! A task that blocks stays on its vCPU, whose current task it remains, until another one is to run
 //! there: woken before that, it goes on without a switch. So only that vCPU may take it meanwhile.
@@ -9,10 +9,10 @@ use crate::smp;
 use crate::sync::{Lock, Rank};
 use crate::task::rest;
 use crate::task::thread::{RunState, Task};
+use crate::task::turns::{self, Turns};
 use crate::time::{self, timers};
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use sprout_abi::layout::MAX_VCPUS;
 
 /// What one vCPU does.
@@ -27,14 +27,14 @@ struct Cpu {
 }
 
 struct RunQueue {
-    runnable: VecDeque<Arc<Task>>,
+    runnable: Turns<Arc<Task>>,
     cpus: [Cpu; MAX_VCPUS],
 }
 
 static RUN_QUEUE: Lock<RunQueue> = Lock::new(
     Rank::RunQueue,
     RunQueue {
-        runnable: VecDeque::new(),
+        runnable: Turns::new(),
         cpus: [const {
             Cpu {
                 current: None,
@@ -46,6 +46,9 @@ static RUN_QUEUE: Lock<RunQueue> = Lock::new(
     },
 );
 
+/// Bit mask of the vCPUs whose task may have to give way to a woken one.
+static WOKEN: AtomicU32 = AtomicU32::new(0);
+
 impl RunQueue {
     /// Takes the first task out that `cpu` may run.
     fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
@@ -53,22 +56,47 @@ impl RunQueue {
             return None;
         }
         // What was killed or stopped while it waited is not to run.
-        if smp::count() == 1 {
-            while let Some(first) = self.runnable.pop_front() {
-                if first.state() == RunState::Runnable {
-                    return Some(first);
+        self.runnable
+            .drop_first(|task| task.state() != RunState::Runnable);
+        let (turn, task) = self.runnable.take(ready_on(cpu))?;
+        task.turn_ns.store(turn, Ordering::Relaxed);
+        WOKEN.fetch_and(!(1 << cpu), Ordering::Relaxed);
+        Some(task)
+    }
+
+    /// The turn of the task that runs on `cpu`.
+    fn turn_on(&self, cpu: usize, now: u64) -> Option<u64> {
+        let own = &self.cpus[cpu];
+        let task = own.current.as_ref().filter(|_| !own.searching)?;
+        Some(turn_of_running(task, now))
+    }
+
+    /// Puts a task in that slept, and remembers whose task may have to give way to it.
+    fn wake(&mut self, task: Arc<Task>) {
+        let now = time::monotonic_ns();
+        let running: [Option<u64>; MAX_VCPUS] = core::array::from_fn(|cpu| match cpu {
+            _ if cpu < smp::count() => self.turn_on(cpu, now),
+            _ => None,
+        });
+        let turn = task.turn_ns.load(Ordering::Relaxed);
+        let turn = (self.runnable).wake(turn, task.clone(), running.iter().flatten().copied());
+        let mut best = None;
+        for cpu in (0..smp::count()).filter(|cpu| task.may_run_on(*cpu)) {
+            match running[cpu] {
+                Some(current) if turns::goes_before(turn, current) => {
+                    // This one is there, others would have to be interrupted.
+                    let rank = (cpu == smp::this_cpu(), current);
+                    best = best.max(Some((rank, cpu)));
                 }
+                Some(_) => {}
+                // It has nothing else to do.
+                None => return,
             }
-            return None;
         }
-        while let Some(first) = self.runnable.front()
-            && first.state() != RunState::Runnable
-        {
-            self.runnable.pop_front();
+        if let Some((_, cpu)) = best {
+            WOKEN.fetch_or(1 << cpu, Ordering::Relaxed);
+            smp::interrupt(cpu);
         }
-        let index = (self.runnable.iter())
-            .position(|task| task.state() == RunState::Runnable && task.may_run_on(cpu))?;
-        self.runnable.remove(index)
     }
 
     /// Tells the VMM and the other vCPUs for whom tasks wait. To be called when the queue, or the
@@ -113,12 +141,28 @@ pub fn try_current_tid() -> Option<u32> {
         .map(|task| task.tid())
 }
 
-/// Puts a blocked (or new) task into the run queue.
+fn ready_on(cpu: usize) -> impl Fn(&Arc<Task>) -> bool {
+    move |task| task.state() == RunState::Runnable && (smp::count() == 1 || task.may_run_on(cpu))
+}
+
+fn turn_of_running(task: &Task, now: u64) -> u64 {
+    let turn = task.turn_ns.load(Ordering::Relaxed);
+    turn + now.saturating_sub(task.slice_start_ns.load(Ordering::Relaxed))
+}
+
+/// Puts a blocked task into the run queue.
 pub fn enqueue(task: Arc<Task>) {
     task.set_state(RunState::Runnable);
     let mut queue = RUN_QUEUE.lock();
-    queue.runnable.push_back(task);
+    queue.wake(task);
     queue.publish();
+}
+
+/// Puts a new task into the run queue, where its maker is.
+pub fn enqueue_new(task: Arc<Task>, maker: &Task) {
+    let turn = turn_of_running(maker, time::monotonic_ns());
+    task.turn_ns.store(turn, Ordering::Relaxed);
+    enqueue(task);
 }
 
 /// Calls idle vCPUs for the tasks that wait, and for those that wait for one certain vCPU that one.
@@ -129,7 +173,7 @@ pub fn kick_idle() {
     if queue.runnable.is_empty() || rest::is_now() {
         return;
     }
-    for task in &queue.runnable {
+    for task in queue.runnable.iter() {
         let wanted = match task.cpu() {
             Some(cpu) => smp::is_idle(cpu).then_some(cpu),
             None => (0..smp::count()).find(|cpu| task.may_run_on(*cpu) && smp::is_idle(*cpu)),
@@ -168,14 +212,59 @@ pub fn yield_current(task: &Arc<Task>) {
     smp::let_others_in();
     poll_world();
     let cpu = smp::this_cpu();
-    let others = {
-        let queue = RUN_QUEUE.lock();
-        queue.runnable.iter().any(|other| other.may_run_on(cpu))
-    };
+    let mut queue = RUN_QUEUE.lock();
+    let others = queue.runnable.find(ready_on(cpu)).is_some();
     if others || !task.may_run_on(cpu) || rest::is_now() {
-        enqueue(task.clone());
+        let turn = turn_of_running(task, time::monotonic_ns());
+        queue.runnable.yield_to_all(turn, task.clone());
+        queue.publish();
+        drop(queue);
         switch_away();
     }
+}
+
+/// A tick, or a call of another vCPU: runs what is due, and lets another task go first if the
+/// current one's slice is over or a woken one is to run.
+pub fn tick(task: &Arc<Task>) {
+    smp::let_others_in();
+    poll_world();
+    let cpu = smp::this_cpu();
+    let now = time::monotonic_ns();
+    let ran = now.saturating_sub(task.slice_start_ns.load(Ordering::Relaxed));
+    let mut queue = RUN_QUEUE.lock();
+    let over = ran >= turns::SLICE_NS && queue.runnable.find(ready_on(cpu)).is_some();
+    if over || !task.may_run_on(cpu) || rest::is_now() {
+        let turn = turn_of_running(task, now);
+        (queue.runnable).end_slice(turn, task.clone(), ready_on(cpu));
+        queue.publish();
+        drop(queue);
+        switch_away();
+    } else {
+        drop(queue);
+        give_way(task);
+    }
+}
+
+/// Lets a task that was woken run first, if it has had so much less. Whether it did.
+#[inline]
+pub fn give_way(task: &Arc<Task>) -> bool {
+    let cpu = smp::this_cpu();
+    WOKEN.load(Ordering::Relaxed) & 1 << cpu != 0 && give_way_to_woken(task, cpu)
+}
+
+fn give_way_to_woken(task: &Arc<Task>, cpu: usize) -> bool {
+    WOKEN.fetch_and(!(1 << cpu), Ordering::Relaxed);
+    let mut queue = RUN_QUEUE.lock();
+    let turn = turn_of_running(task, time::monotonic_ns());
+    let first = queue.runnable.find(ready_on(cpu));
+    let gives_way = first.is_some_and(|(first, _)| turns::goes_before(first, turn));
+    if gives_way {
+        (queue.runnable).end_slice(turn, task.clone(), ready_on(cpu));
+        queue.publish();
+        drop(queue);
+        switch_away();
+    }
+    gives_way
 }
 
 /// Moves the current task if its affinity no longer allows this vCPU. Whether it did.
@@ -370,6 +459,7 @@ fn stop_accounting(cpu: usize) -> Option<Arc<Task>> {
         let now = time::monotonic_ns();
         let slice = now.saturating_sub(task.slice_start_ns.swap(now, Ordering::Relaxed));
         task.cpu_time_ns.fetch_add(slice, Ordering::Relaxed);
+        task.turn_ns.fetch_add(slice, Ordering::Relaxed);
         if smp::count() > 1 {
             own.busy_ns += slice;
         }

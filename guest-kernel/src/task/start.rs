@@ -213,6 +213,7 @@ mod boot {
         }
         crate::random::reseed(&info.entropy);
         crate::time::set_base(info.clock);
+        crate::time::timers::start();
         misc::set_host_name(until_nul(&info.hostname));
         crate::syscalls::fs::show_processes();
         tty::serve();

@@ -87,6 +87,8 @@ pub struct Task {
     pub trap: Lock<TrapInfo>,
     /// ns of CPU time used, without the current slice.
     pub cpu_time_ns: AtomicU64,
+    /// Where it stands among the others ([`crate::task::turns`]), without the current slice.
+    pub turn_ns: AtomicU64,
     /// Monotonic start of the current slice.
     pub slice_start_ns: AtomicU64,
     /// TSC ticks of it that it spent in the sentry, up to when it last entered it.
@@ -121,6 +123,7 @@ impl Task {
             fpu: Lock::new(Rank::TaskState, FpuState::new()),
             trap: Lock::new(Rank::TaskState, Default::default()),
             cpu_time_ns: AtomicU64::new(0),
+            turn_ns: AtomicU64::new(0),
             slice_start_ns: AtomicU64::new(0),
             system_ticks: AtomicU64::new(0),
             entered_tsc: AtomicU64::new(0),

@@ -30,6 +30,11 @@ static TIMERS: Lock<Timers> = Lock::new(
     },
 );
 
+/// Boot: tells the VMM that there are none.
+pub fn start() {
+    publish(&TIMERS.lock());
+}
+
 /// Arms a one-shot timer at monotonic `deadline_ns`.
 pub fn arm(deadline_ns: u64, target: Arc<dyn TimerTarget>) -> TimerId {
     let mut timers = TIMERS.lock();

@@ -43,7 +43,12 @@ pub enum Outcome {
     /// The guest is idle; the result is to be written when the wait ends.
     Wait(Wait),
     /// The vCPUs of this mask are to look at their flags.
-    Kick(u64),
+    Kick {
+        /// Which ones.
+        mask: u64,
+        /// Bits of `kick_flags`.
+        flags: u64,
+    },
     /// Another vCPU is to start.
     Start {
         /// Which one.
@@ -143,7 +148,10 @@ pub fn parse(memory: &GuestMemory, gpa: u64) -> Result<Request<'_>, DoorbellErro
             wanted: a2,
             turn: a3,
         }),
-        number::KICK => Outcome::Kick(a0),
+        number::KICK => Outcome::Kick {
+            mask: a0,
+            flags: a1,
+        },
         number::START_CPU => Outcome::Start {
             cpu: a0,
             entry: a1,

@@ -327,7 +327,7 @@ fn memory_that_cannot_be_replaced_ends_the_guest() {
 fn what_concerns_the_vcpus_is_left_to_their_threads() {
     let mut guest = Guest::new(Buffered::default());
     let (kick, _) = guest.ring(number::KICK, &[5]);
-    assert_eq!(kick, Outcome::Kick(5));
+    assert_eq!(kick, Outcome::Kick { mask: 5, flags: 0 });
     let (start, _) = guest.ring(number::START_CPU, &[1, 2, 3]);
     let (cpu, entry, root) = (1, 2, 3);
     assert_eq!(start, Outcome::Start { cpu, entry, root });

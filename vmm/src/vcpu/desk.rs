@@ -286,10 +286,9 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Makes the vCPUs of `mask` look at their flags, and the watcher at the clock.
+    /// Makes the vCPUs of `mask` look at their flags.
     pub fn kick(&self, mask: u64) {
         let state = self.state();
-        self.interrupt_watcher();
         let mut asleep = false;
         for (cpu, seat) in self.seats.iter().enumerate() {
             if mask & 1 << cpu == 0 {
@@ -297,7 +296,9 @@ impl<'a> Desk<'a> {
             }
             if state.asleep[cpu] {
                 asleep = true;
-            } else if state.watching != Some(cpu) {
+            } else if state.watching == Some(cpu) {
+                self.interrupt_watcher();
+            } else {
                 seat.immediate_exit.store(1, Ordering::SeqCst);
                 kick::thread(seat.thread.load(Ordering::SeqCst));
             }

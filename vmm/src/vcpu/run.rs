@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kvm_bindings::{CpuId, KVM_EXIT_EXCEPTION, KVM_EXIT_INTERNAL_ERROR};
 use kvm_ioctls::{VcpuExit, VcpuFd};
-use sprout_abi::hypercall::{event, wait_flags};
+use sprout_abi::hypercall::{event, kick_flags, wait_flags};
 use sprout_abi::layout::{DOORBELL_PORT, PREEMPT_VECTOR};
 
 use super::desk::{Desk, Look, Power, SIGNALS};
@@ -13,11 +13,15 @@ use crate::backend::Ready;
 use crate::clock::GuestClock;
 use crate::hypercall::{self, Outcome, Request, Wait};
 use crate::kernel::Kernel;
-use crate::kick::KickTimer;
+use crate::kick::{KickTimer, TICK};
 use crate::memory::GuestMemory;
 use crate::symbols::Symbols;
 use crate::vcpu;
 use crate::vm::{Stop, VmError};
+
+/// How soon to look again at a vCPU that was found going back into a program: a little more than it
+/// takes to go on with it.
+const AGAIN: Duration = Duration::from_micros(50);
 
 /// What the threads of one guest read.
 #[derive(Clone, Copy)]
@@ -65,6 +69,10 @@ struct Runner<'a, 'b> {
     vcpu: &'a mut VcpuFd,
     guest: Guest<'a, 'b>,
     timer: KickTimer,
+    /// How soon to look at the vCPU again, because it was just going back into a program.
+    again: Option<Duration>,
+    /// When a tick last looked at the outside, by the guest's clock.
+    looked_ns: u64,
 }
 
 /// Ends the run when its thread panics: the others would wait for it for ever.
@@ -94,6 +102,8 @@ pub fn run(cpu: usize, vcpu: &mut VcpuFd, guest: Guest<'_, '_>) {
                 vcpu,
                 guest,
                 timer,
+                again: None,
+                looked_ns: 0,
             };
             runner.run()
         });
@@ -127,10 +137,16 @@ impl Runner<'_, '_> {
                             return Ok(None);
                         }
                     }
-                    Outcome::Kick(mask) => {
-                        self.guest.desk.kick(mask);
-                        // Where threads share a processor, the kicked one gets it.
-                        std::thread::yield_now();
+                    Outcome::Kick { mask, flags } => {
+                        let clock = flags & kick_flags::CLOCK != 0;
+                        if clock {
+                            self.clock_asked(flags & kick_flags::LATE != 0)?;
+                        }
+                        if mask != 0 || !clock {
+                            self.guest.desk.kick(mask);
+                            // Where threads share a processor, the kicked one gets it.
+                            std::thread::yield_now();
+                        }
                     }
                     Outcome::Start { .. } => {}
                     Outcome::Exit { status, signal } => {
@@ -147,7 +163,10 @@ impl Runner<'_, '_> {
                         return Ok(None);
                     }
                 }
-                Exit::WindowOpen => self.preempt()?,
+                Exit::WindowOpen => {
+                    self.preempt(None)?;
+                    self.plan()?;
+                }
                 Exit::Unexpected(reason) => return Err(self.stopped(reason)),
             }
         }
@@ -177,7 +196,56 @@ impl Runner<'_, '_> {
 
     fn arm(&mut self) -> Result<(), VmError> {
         let armed = self.timer.arm();
-        armed.map_err(VmError::io("arm the preemption timer"))
+        armed.map_err(VmError::io("arm the preemption timer"))?;
+        self.plan()
+    }
+
+    /// The timer ticks: sees to it that the next tick comes by the guest's next timer, unless
+    /// somebody else looks at the clock by then.
+    fn plan(&mut self) -> Result<(), VmError> {
+        let Guest { memory, clock, .. } = self.guest;
+        let shared = memory.shared();
+        let tick = &shared.cpus[self.cpu].tick_ns;
+        let now = clock.now();
+        let latest = now.saturating_add(TICK.as_nanos() as u64);
+        // In this order: the guest sets a timer, then looks at this.
+        tick.store(latest, Ordering::SeqCst);
+        let due = shared.next_timer_ns.load(Ordering::SeqCst);
+        let mut first = self.again;
+        if (now..latest).contains(&due) && !shared.is_watched(due, self.cpu) {
+            tick.store(due, Ordering::SeqCst);
+            let left = due - now;
+            // The host's clock and the guest's are not quite the same.
+            let left = Duration::from_nanos(left + left / 1024);
+            first = Some(first.map_or(left, |again| again.min(left)));
+        }
+        match first {
+            Some(first) => self
+                .timer
+                .arm_for(first)
+                .map_err(VmError::io("arm the preemption timer")),
+            None => Ok(()),
+        }
+    }
+
+    /// The guest has a timer that is due before the next tick.
+    fn clock_asked(&mut self, late: bool) -> Result<(), VmError> {
+        let Guest { memory, clock, .. } = self.guest;
+        let due = memory.shared().next_timer_ns.load(Ordering::Relaxed);
+        if clock.now() < due {
+            self.plan()
+        } else if late {
+            self.again = Some(AGAIN);
+            self.plan()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// No tick is to be counted on from now on.
+    fn stop_ticks(&self) {
+        let own = &self.guest.memory.shared().cpus[self.cpu];
+        own.tick_ns.store(u64::MAX, Ordering::SeqCst);
     }
 
     fn disarm(&mut self) -> Result<(), VmError> {
@@ -203,7 +271,7 @@ impl Runner<'_, '_> {
         };
         let outcome = outcome.map_err(|error| self.stopped(error.to_string()))?;
         let result = match outcome {
-            Outcome::Kick(_) => 0,
+            Outcome::Kick { .. } => 0,
             Outcome::Start { cpu, entry, root } if desk.start(cpu, entry, root) => 0,
             Outcome::Start { .. } => -i64::from(libc::EINVAL),
             _ => return Ok(outcome),
@@ -273,6 +341,8 @@ impl Runner<'_, '_> {
         let shared = memory.shared();
         let kicked = |cpu: usize| shared.cpus[cpu].kick.load(Ordering::SeqCst) != 0;
         let parked = wait.flags & wait_flags::PARK != 0;
+        // Before the watcher looks at the clock again.
+        self.stop_ticks();
         let mut state = desk.state();
         if !parked {
             desk.arrive(&mut state, self.cpu, wait);
@@ -394,11 +464,16 @@ impl Runner<'_, '_> {
             desk,
             ..
         } = self.guest;
+        let again = self.again.take();
         // Before the flags are looked at: who sets one afterwards sets this again.
         desk.immediate_exit(self.cpu).store(0, Ordering::SeqCst);
+        let now = clock.now();
         let mut events = 0;
-        // Otherwise the watcher waits for the same.
-        if let Some(mut outside) = desk.outside_now() {
+        // Otherwise the watcher waits for the same. What comes between two ticks is not about it.
+        if now.saturating_sub(self.looked_ns) >= TICK.as_nanos() as u64 / 2
+            && let Some(mut outside) = desk.outside_now()
+        {
+            self.looked_ns = now;
             let wanted = outside.interest.0 | SIGNALS;
             events = (outside.backend)
                 .wait(wanted, Some(Duration::ZERO), None)
@@ -410,30 +485,35 @@ impl Runner<'_, '_> {
         // Event bits fit 32 bits (the shared page's field).
         let pending = shared.events.fetch_or(events as u32, Ordering::Relaxed) | events as u32;
         let timer_due = clock.now() >= shared.next_timer_ns.load(Ordering::Relaxed);
-        let wanted =
-            own.preempt_wanted.load(Ordering::Relaxed) != 0 || own.kick.load(Ordering::SeqCst) != 0;
+        let wanted = own.preempt_wanted.load(Ordering::Relaxed) != 0
+            || own.preempt_pending.load(Ordering::Relaxed) != 0
+            || own.kick.load(Ordering::SeqCst) != 0;
         if wanted || timer_due || pending != 0 {
-            self.preempt()
-        } else {
-            Ok(())
+            self.preempt(again)?;
         }
+        self.plan()
     }
 
-    /// Interrupts ring 3, or tells the sentry to look before it returns there.
-    fn preempt(&mut self) -> Result<(), VmError> {
+    /// Interrupts ring 3, or tells the sentry to look before it returns there. `last`: how long ago
+    /// this found the vCPU on its way there.
+    fn preempt(&mut self, last: Option<Duration>) -> Result<(), VmError> {
         let rip = self
             .vcpu
             .get_regs()
             .map_err(VmError::kvm("read the registers"))?
             .rip;
+        let own = &self.guest.memory.shared().cpus[self.cpu];
         let run = self.vcpu.get_kvm_run();
         if rip >> 63 != 0 {
             run.request_interrupt_window = 0;
-            self.guest.memory.shared().cpus[self.cpu]
-                .preempt_pending
-                .store(1, Ordering::Relaxed);
+            own.preempt_pending.store(1, Ordering::Relaxed);
+            if own.returning.load(Ordering::Relaxed) != 0 {
+                // It may not look any more. Longer each time, so that it gets on.
+                self.again = Some(last.map_or(AGAIN, |last| (2 * last).min(TICK)));
+            }
         } else if run.ready_for_interrupt_injection != 0 && run.if_flag != 0 {
             run.request_interrupt_window = 0;
+            own.preempt_pending.store(0, Ordering::Relaxed);
             vcpu::interrupt(self.vcpu, PREEMPT_VECTOR)
                 .map_err(VmError::io("inject the preemption interrupt"))?;
         } else {

@@ -3,6 +3,7 @@
 use super::{fpu, is_strict, ring0, vsyscall};
 use crate::arch::TrapFrame;
 use crate::mm::{Access, FaultError};
+use crate::platform;
 use crate::smp;
 use crate::task::signal::{SigInfo, code, number::*};
 use crate::task::{Task, TrapInfo, rest, sched, signal};
@@ -16,10 +17,17 @@ fn current() -> Arc<Task> {
     }
 }
 
+/// First thing on every way from a program into the sentry.
+#[inline]
+fn enter() {
+    platform::entered();
+    smp::enter();
+}
+
 /// SYSCALL.
 pub(super) extern "C" fn syscall_trap(frame: &mut TrapFrame) {
     let entered = super::tsc();
-    smp::enter();
+    enter();
     let task = current();
     task.enter_system(entered);
     let task = if is_strict() && !came_by_syscall(&task, frame) {
@@ -65,12 +73,12 @@ pub(super) extern "C" fn new_task(frame: &mut TrapFrame) {
 /// An exception or tick that came while the program ran.
 pub(super) extern "C" fn exception_trap(frame: &mut TrapFrame, vector: u64, error: u64, cr2: u64) {
     let entered = super::tsc();
-    smp::enter();
+    enter();
     let task = current();
     task.enter_system(entered);
     match vector {
         14 => page_fault(&task, frame, error, fault_address(cr2)),
-        v if v == u64::from(PREEMPT_VECTOR) => sched::yield_current(&task),
+        v if v == u64::from(PREEMPT_VECTOR) => sched::tick(&task),
         _ => {
             let address = task.trap.lock().address;
             // #DE and the like have no error code; what #GP says of the sentry's tables is not the
@@ -174,7 +182,8 @@ fn fpu_code(area: &[u8], vector: u64) -> i32 {
 }
 
 /// Everything that has to happen before the program goes on: ticks, signals, exit.
-fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
+fn before_return(mut task: Arc<Task>, frame: &mut TrapFrame) {
+    let mut timers_ran = false;
     loop {
         if task.is_killed() {
             crate::task::exit::exit_thread(task);
@@ -183,15 +192,15 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
             crate::task::oom::make_room(&task);
             continue;
         }
-        if crate::platform::take_preempt_pending() {
-            sched::yield_current(&task);
+        if platform::take_preempt_pending() {
+            sched::tick(&task);
             continue;
         }
         if rest::is_now() {
             sched::yield_current(&task);
             continue;
         }
-        if sched::leave_wrong_cpu(&task) {
+        if sched::leave_wrong_cpu(&task) || sched::give_way(&task) {
             continue;
         }
         if task.process().signals.lock().stopped.is_some() {
@@ -206,15 +215,31 @@ fn before_return(task: Arc<Task>, frame: &mut TrapFrame) {
         }
         signal::finish_interrupted(frame);
         if frame.rip < USER_END {
+            if !timers_ran && is_timer_due() {
+                timers_ran = true;
+                sched::tick(&task);
+                continue;
+            }
             task.leave_system(super::tsc());
             drop(task);
-            smp::leave();
-            return;
+            if smp::leave(timers_ran) {
+                return;
+            }
+            task = current();
+            task.enter_system(super::tsc());
+            continue;
         }
         // A handler or entry point that is none. The processor's own fault would come when it is
         // half back in the program.
         bad_return(&task, frame);
     }
+}
+
+/// Whether a timer is due for which no tick came. It is run at once, but one time on a way back: the
+/// program gets on however short the intervals of its timers are.
+#[inline]
+fn is_timer_due() -> bool {
+    platform::near_timer().is_some_and(|due| due <= crate::time::monotonic_ns())
 }
 
 /// What Linux makes of an IRET to an address that is not the program's.
