@@ -179,12 +179,14 @@ mod imp {
         let _ = call(number::KICK, [mask.into(), 0, 0, 0, 0, 0]);
     }
 
-    /// As [`kick`], and has this vCPU's next tick come by the next timer. If that has passed: soon
-    /// with `late`, else not.
-    pub fn kick_and_watch_clock(mask: u32, late: bool) {
-        let late = if late { kick_flags::LATE } else { 0 };
-        let flags = kick_flags::CLOCK | late;
-        let _ = call(number::KICK, [mask.into(), flags, 0, 0, 0, 0]);
+    /// As [`kick`], and has this vCPU's next tick come by the next timer.
+    pub fn kick_and_watch_clock(mask: u32) {
+        let _ = call(number::KICK, [mask.into(), kick_flags::CLOCK, 0, 0, 0, 0]);
+    }
+
+    /// As [`kick`], and has this vCPU's next tick come soon, but after its program got on a little.
+    pub fn kick_and_tick_soon(mask: u32) {
+        let _ = call(number::KICK, [mask.into(), kick_flags::SOON, 0, 0, 0, 0]);
     }
 
     /// Waits in the host until this vCPU is kicked.
@@ -320,7 +322,9 @@ mod imp {
 
     pub fn park() {}
 
-    pub fn kick_and_watch_clock(_: u32, _: bool) {}
+    pub fn kick_and_watch_clock(_: u32) {}
+
+    pub fn kick_and_tick_soon(_: u32) {}
 
     pub fn near_timer() -> Option<u64> {
         None

@@ -119,40 +119,62 @@ fn enter_with_others() {
 }
 
 /// The program of the current task is about to run: gives the kernel lock back, calls the vCPUs that
-/// the sentry has something for, and sees to it that the next timer interrupts a program in time;
-/// `late` if timers have been run already on this way back. False: something came for this vCPU
-/// meanwhile, and it is in the sentry again.
+/// the sentry has something for, and sees to it that the next timer interrupts a program in time.
+/// False: something came for this vCPU meanwhile, and it is in the sentry again. `looked`: that was so
+/// before, or other tasks have run; then the program goes on first.
 #[inline]
-pub fn leave(late: bool) -> bool {
+pub fn leave(looked: bool) -> bool {
     if count() > 1 {
-        return leave_with_others(late);
+        return leave_with_others(looked);
     }
-    if platform::near_timer().is_some() {
-        platform::kick_and_watch_clock(0, late);
+    let due = platform::near_timer();
+    if due.is_none() && !looked {
+        return platform::may_return();
     }
-    platform::may_return()
+    ring_and_return(0, due, looked && is_late(0, due))
 }
 
-fn leave_with_others(late: bool) -> bool {
+fn leave_with_others(looked: bool) -> bool {
     let cpu = arch::cpu_index();
     let called = mark_called();
-    let unwatched = platform::near_timer().is_some_and(|due| !platform::others_watch(due));
+    let due = platform::near_timer().filter(|due| !platform::others_watch(*due));
+    let late = looked && is_late(cpu, due);
     platform::take_kick(cpu);
     CPUS[cpu].state.store(state::PROGRAM, Ordering::SeqCst);
     release();
     // Without the kernel lock: those called want it.
-    let sleeping = still_marked(called);
-    if unwatched {
-        platform::kick_and_watch_clock(sleeping, late);
-    } else if sleeping != 0 {
-        platform::kick(sleeping);
-    }
-    let may = platform::may_return();
+    let may = ring_and_return(still_marked(called), due, late);
     if !may {
         CPUS[cpu].state.store(state::KERNEL, Ordering::SeqCst);
         acquire(cpu);
     }
     may
+}
+
+/// Whether there is something to do on `cpu` that waits until its program got on a little.
+fn is_late(cpu: usize, due: Option<u64>) -> bool {
+    crate::task::sched::is_called_for(cpu)
+        || due.is_some_and(|due| due <= crate::time::monotonic_ns())
+}
+
+/// Wakes the vCPUs of `mask`, and sees to this one's next tick. Whether it may return to its program.
+fn ring_and_return(mask: u32, due: Option<u64>, late: bool) -> bool {
+    if late {
+        // What this call takes must not keep the program from getting on.
+        let may = platform::may_return();
+        if may {
+            platform::kick_and_tick_soon(mask);
+        } else if mask != 0 {
+            platform::kick(mask);
+        }
+        return may;
+    }
+    match due {
+        Some(_) => platform::kick_and_watch_clock(mask),
+        None if mask != 0 => platform::kick(mask),
+        None => {}
+    }
+    platform::may_return()
 }
 
 /// Runs `wait`, which waits in the host, without the kernel lock, unless there is a task to run.

@@ -169,11 +169,11 @@ pub mod event {
 
 /// Flags of KICK.
 pub mod kick_flags {
-    /// This vCPU's next tick comes by [`crate::boot::SharedPage::next_timer_ns`]. If that has passed,
-    /// it is left to the sentry, which can see it, too.
+    /// This vCPU's next tick comes by [`crate::boot::SharedPage::next_timer_ns`]; if that has passed,
+    /// now: [`crate::boot::SharedCpu::preempt_pending`] is set.
     pub const CLOCK: u64 = 1 << 0;
-    /// With CLOCK: not at once, but soon, if the time has passed.
-    pub const LATE: u64 = 1 << 1;
+    /// This vCPU's next tick comes soon, but not before the program has got on a little.
+    pub const SOON: u64 = 1 << 1;
 }
 
 /// Flags of WAIT.

@@ -249,7 +249,13 @@ pub fn tick(task: &Arc<Task>) {
 #[inline]
 pub fn give_way(task: &Arc<Task>) -> bool {
     let cpu = smp::this_cpu();
-    WOKEN.load(Ordering::Relaxed) & 1 << cpu != 0 && give_way_to_woken(task, cpu)
+    is_called_for(cpu) && give_way_to_woken(task, cpu)
+}
+
+/// Whether the task of `cpu` may have to give way to a woken one.
+#[inline]
+pub fn is_called_for(cpu: usize) -> bool {
+    WOKEN.load(Ordering::Relaxed) & 1 << cpu != 0
 }
 
 fn give_way_to_woken(task: &Arc<Task>, cpu: usize) -> bool {

@@ -138,11 +138,10 @@ impl Runner<'_, '_> {
                         }
                     }
                     Outcome::Kick { mask, flags } => {
-                        let clock = flags & kick_flags::CLOCK != 0;
-                        if clock {
-                            self.clock_asked(flags & kick_flags::LATE != 0)?;
+                        if flags != 0 {
+                            self.tick_asked(flags)?;
                         }
-                        if mask != 0 || !clock {
+                        if mask != 0 || flags == 0 {
                             self.guest.desk.kick(mask);
                             // Where threads share a processor, the kicked one gets it.
                             std::thread::yield_now();
@@ -228,18 +227,18 @@ impl Runner<'_, '_> {
         }
     }
 
-    /// The guest has a timer that is due before the next tick.
-    fn clock_asked(&mut self, late: bool) -> Result<(), VmError> {
+    /// The guest wants a tick before the next one is due. Flags: `kick_flags`.
+    fn tick_asked(&mut self, flags: u64) -> Result<(), VmError> {
         let Guest { memory, clock, .. } = self.guest;
-        let due = memory.shared().next_timer_ns.load(Ordering::Relaxed);
-        if clock.now() < due {
-            self.plan()
-        } else if late {
+        let shared = memory.shared();
+        if flags & kick_flags::SOON != 0 {
             self.again = Some(AGAIN);
-            self.plan()
-        } else {
-            Ok(())
+        } else if clock.now() >= shared.next_timer_ns.load(Ordering::Relaxed) {
+            let own = &shared.cpus[self.cpu];
+            own.preempt_pending.store(1, Ordering::Relaxed);
+            return Ok(());
         }
+        self.plan()
     }
 
     /// No tick is to be counted on from now on.

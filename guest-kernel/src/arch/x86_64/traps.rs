@@ -183,7 +183,9 @@ fn fpu_code(area: &[u8], vector: u64) -> i32 {
 
 /// Everything that has to happen before the program goes on: ticks, signals, exit.
 fn before_return(mut task: Arc<Task>, frame: &mut TrapFrame) {
-    let mut timers_ran = false;
+    // Whether other tasks have run or timers were looked at: once on a way back, so that the program
+    // gets on however many want its place, and however short the intervals of its timers are.
+    let mut looked = false;
     loop {
         if task.is_killed() {
             crate::task::exit::exit_thread(task);
@@ -193,14 +195,22 @@ fn before_return(mut task: Arc<Task>, frame: &mut TrapFrame) {
             continue;
         }
         if platform::take_preempt_pending() {
-            sched::tick(&task);
+            if core::mem::replace(&mut looked, true) {
+                sched::poll_world();
+            } else {
+                sched::tick(&task);
+            }
             continue;
         }
         if rest::is_now() {
             sched::yield_current(&task);
             continue;
         }
-        if sched::leave_wrong_cpu(&task) || sched::give_way(&task) {
+        if sched::leave_wrong_cpu(&task) {
+            continue;
+        }
+        if !looked && sched::give_way(&task) {
+            looked = true;
             continue;
         }
         if task.process().signals.lock().stopped.is_some() {
@@ -215,14 +225,14 @@ fn before_return(mut task: Arc<Task>, frame: &mut TrapFrame) {
         }
         signal::finish_interrupted(frame);
         if frame.rip < USER_END {
-            if !timers_ran && is_timer_due() {
-                timers_ran = true;
+            if !looked && is_timer_due() {
+                looked = true;
                 sched::tick(&task);
                 continue;
             }
             task.leave_system(super::tsc());
             drop(task);
-            if smp::leave(timers_ran) {
+            if smp::leave(looked) {
                 return;
             }
             task = current();
@@ -235,8 +245,7 @@ fn before_return(mut task: Arc<Task>, frame: &mut TrapFrame) {
     }
 }
 
-/// Whether a timer is due for which no tick came. It is run at once, but one time on a way back: the
-/// program gets on however short the intervals of its timers are.
+/// Whether a timer is due for which no tick came.
 #[inline]
 fn is_timer_due() -> bool {
     platform::near_timer().is_some_and(|due| due <= crate::time::monotonic_ns())
