@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -105,6 +105,20 @@ static void interval(void) {
         lateness[i] = (lateness[i] - first) % period;
 }
 
+// setitimer of 20 us, set again at each signal: between the signals.
+static void rearm(int signal) {
+    record(signal);
+    atomic_store(&due, now() + 20000);
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {0, 20}}, NULL);
+}
+
+static void rearmed(void) {
+    signal(SIGALRM, rearm);
+    rearm(0);
+    while (atomic_load(&seen) <= COUNT)
+        ;
+}
+
 static pthread_t main_thread;
 
 static void *send_signals(void *arg) {
@@ -114,7 +128,7 @@ static void *send_signals(void *arg) {
         atomic_store(&due, now());
         need(pthread_kill(main_thread, SIGUSR1) == 0, "pthread_kill");
         while (atomic_load(&seen) == i)
-            syscall(SYS_sched_yield);
+            clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){0, 100000}, NULL);
     }
     return arg;
 }
@@ -149,8 +163,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } cases[] = {
-    {"sleep", sleeper},   {"sleep-busy", sleeper_beside}, {"timer-busy", timer},
-    {"interval-busy", interval}, {"signal", killed_idle}, {"signal-busy", killed},
+    {"sleep", sleeper},           {"sleep-busy", sleeper_beside}, {"timer-busy", timer},
+    {"interval-busy", interval},  {"signal", killed_idle},        {"signal-busy", killed},
 };
 
 static int compare(const void *a, const void *b) {

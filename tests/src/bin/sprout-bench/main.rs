@@ -8,6 +8,7 @@
 
 mod function;
 mod kernel;
+mod late;
 mod measure;
 mod node;
 
@@ -24,7 +25,7 @@ struct Options {
 
 type Bench = fn(&Options) -> Result<()>;
 
-const BENCHES: [(&str, Bench); 13] = [
+const BENCHES: [(&str, Bench); 14] = [
     ("getppid", kernel::getppid),
     ("hello", kernel::hello),
     ("threads", kernel::threads),
@@ -32,6 +33,7 @@ const BENCHES: [(&str, Bench); 13] = [
     ("pipe", kernel::pipe),
     ("spawn", kernel::spawn),
     ("signal", kernel::signal),
+    ("late", late::late),
     ("touch", kernel::touch),
     ("parallel", kernel::parallel),
     ("node", node::node),
