@@ -37,7 +37,7 @@ const PANIC_LINES: usize = 100;
 const MOST_LOST: u32 = 3;
 
 /// How long a worker may take to become its seed again.
-const REWIND_GRACE: Duration = Duration::from_secs(2);
+const REWIND_GRACE: Duration = Duration::from_secs(10);
 
 /// What became of a worker and its job.
 #[derive(Debug)]

@@ -46,8 +46,10 @@ const UNDO_TIME: Duration = Duration::from_secs(10);
 /// Entries of a root that belong to the program.
 const PROGRAM_ENTRIES: usize = 256;
 
-/// MSRs that are clocks, and go on: IA32_TSC, IA32_TSC_DEADLINE.
-const CLOCK_MSRS: [u32; 2] = [0x10, 0x6e0];
+/// MSRs that are clocks, and go on: IA32_TSC, IA32_TSC_DEADLINE, and those of Hyper-V (TLFS, appendix
+/// F: HV_X64_MSR_VP_RUNTIME, HV_X64_MSR_TIME_REF_COUNT), which KVM lists whether a guest sees them or
+/// not.
+const CLOCK_MSRS: [u32; 4] = [0x10, 0x6e0, 0x4000_0010, 0x4000_0020];
 /// Where KVM's paravirtual MSRs are, behind which it writes to the guest's memory.
 const KVM_MSRS: std::ops::RangeInclusive<u32> = 0x4b56_4d00..=0x4b56_4dff;
 
@@ -328,8 +330,14 @@ impl Rewinder {
                 return Err(GiveUp::Differs(format!("the state of vCPU {cpu}")));
             }
             let indices: Vec<u32> = before.msrs.iter().map(|(index, _)| *index).collect();
-            if msrs(vcpu, &indices)? != before.msrs {
-                return Err(GiveUp::Differs(format!("an MSR of vCPU {cpu}")));
+            let now = msrs(vcpu, &indices)?;
+            let other = now.iter().zip(&before.msrs).find(|(now, old)| now != old);
+            if let Some(((index, now), (_, old))) = other {
+                let what = format!("MSR {index:#x} of vCPU {cpu} ({now:#x}, not {old:#x})");
+                return Err(GiveUp::Differs(what));
+            }
+            if now.len() != before.msrs.len() {
+                return Err(GiveUp::Differs(format!("the list of MSRs of vCPU {cpu}")));
             }
         }
         Ok(())
