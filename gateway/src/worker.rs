@@ -33,8 +33,9 @@ const CRUMB: usize = 4 * 1024;
 const GATHERED: usize = 64 * 1024;
 /// Most lines of a guest kernel's panic in the log.
 const PANIC_LINES: usize = 100;
-/// How many workers may be lost before they begin with a job, and it is given to another one.
-const MOST_LOST: u32 = 3;
+/// How many workers may be lost before they begin with a job, and it is given to another one: all that
+/// wait may be gone at once, and take a while to be so.
+const MOST_LOST: u32 = 32;
 
 /// How long a worker may take to become its seed again.
 const REWIND_GRACE: Duration = Duration::from_secs(10);
